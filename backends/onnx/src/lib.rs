@@ -1,1 +1,46 @@
-//! x
+//! The ONNX Runtime backend: a graph is generated from the architecture, and its initializers are the bytes of the model's own
+//! safetensors. Without the feature `enabled` the crate has the same face, and every load is a typed error.
+
+#[cfg(not(feature = "enabled"))]
+mod disabled;
+#[cfg(feature = "enabled")]
+mod engine;
+#[cfg(feature = "enabled")]
+mod graph;
+#[cfg(feature = "enabled")]
+mod inputs;
+#[cfg(feature = "enabled")]
+mod proto;
+
+use std::path::PathBuf;
+
+#[cfg(not(feature = "enabled"))]
+pub use disabled::{load, runtime_version};
+#[cfg(feature = "enabled")]
+pub use engine::{load, runtime_version};
+
+/// Whether this build carries the backend.
+pub const ENABLED: bool = cfg!(feature = "enabled");
+
+/// The oldest ONNX Runtime that this build can use.
+pub const OLDEST_RUNTIME: &str = "1.24";
+
+/// How to load a model.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The ONNX Runtime library. The first one that is loaded serves the whole process.
+    pub library: PathBuf,
+    /// Threads that compute one batch.
+    pub threads: usize,
+    /// What the engine is for.
+    pub purpose: Purpose,
+}
+
+/// What an engine is for; the vectors are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Many batches: the weights are laid out for speed once, at the price of a slower start and their size in memory.
+    Bulk,
+    /// A query or two: the weights stay where they are mapped.
+    Query,
+}

@@ -1,0 +1,81 @@
+//! A model folder as the forward pass needs it: architecture, head and weights, read and checked.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::architectures::{self, Architecture};
+use crate::engine::{EngineInfo, Precision, Runtime};
+use crate::error::Result;
+use crate::folder::{CONFIG_LIMIT, read_json};
+use crate::head::Head;
+use crate::ops::Ops;
+use crate::weights::Weights;
+
+/// A model that is ready to be loaded into any runtime.
+pub struct Model {
+    folder: PathBuf,
+    architecture: Architecture,
+    head: Head,
+    weights: Weights,
+}
+
+impl Model {
+    /// Opens a folder in the layout of sentence-transformers: `config.json`, `modules.json`, the folders that it names, and
+    /// safetensors. Everything is checked here: an unknown architecture, pooling or activation, a missing tensor or a wrong shape
+    /// is an error with the file's path.
+    pub fn open(folder: &Path) -> Result<Model> {
+        let path = folder.join("config.json");
+        let config: Value = read_json(&path, CONFIG_LIMIT)?;
+        let mut weights = Weights::open(folder)?;
+        let architecture = architectures::load(&config, &path, &weights)?;
+        let head = Head::open(folder, architecture.hidden(), &mut weights)?;
+        Ok(Model { folder: folder.to_path_buf(), architecture, head, weights })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Pooling, dense heads and normalization.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// All tensors.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Numbers of a vector.
+    pub fn dimensions(&self) -> usize {
+        self.head.dimensions
+    }
+
+    /// The longest row in tokens that the architecture takes. A model may ask for shorter rows than it could take; that is the
+    /// tokenizer's matter.
+    pub fn max_tokens(&self) -> usize {
+        self.architecture.max_tokens()
+    }
+
+    /// What an engine that carries this model says of itself.
+    pub fn info(&self, runtime: Runtime, runtime_version: String, device: &str, precision: Precision) -> EngineInfo {
+        EngineInfo {
+            runtime,
+            runtime_version,
+            device: device.to_owned(),
+            precision,
+            architecture: self.architecture.model_type().to_owned(),
+            dimensions: self.dimensions(),
+            max_tokens: self.max_tokens(),
+            vocabulary: self.architecture.vocabulary(),
+        }
+    }
+
+    /// The whole forward pass, from the batch's ids to `[rows, dimensions]`.
+    pub fn forward<O: Ops>(&self, ops: &mut O) -> Result<O::Tensor> {
+        let hidden = self.architecture.forward(ops)?;
+        self.head.forward(ops, hidden)
+    }
+}

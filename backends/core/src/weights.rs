@@ -1,0 +1,324 @@
+//! The model's safetensors: validated before anything reads them, mapped into memory, one file or several shards.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+use safetensors::tensor::{Dtype, SafeTensors};
+use serde::Deserialize;
+
+use crate::error::{EngineError, Result};
+use crate::folder::{contained, read_json};
+
+/// The number format in which a tensor is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoredType {
+    /// 32-bit IEEE.
+    F32,
+    /// 16-bit IEEE.
+    F16,
+    /// The upper half of 32-bit IEEE.
+    Bf16,
+}
+
+/// One tensor where it lies in its file.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredTensor<'a> {
+    /// Its number format.
+    pub stored: StoredType,
+    /// Its shape, outermost first.
+    pub shape: &'a [usize],
+    /// Its little-endian, row-major bytes; not necessarily aligned.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> StoredTensor<'a> {
+    /// The values in single precision: the file's own bytes where they are aligned `f32`, else a copy.
+    pub fn f32(&self) -> Cow<'a, [f32]> {
+        match self.stored {
+            StoredType::F32 => match aligned_f32(self.bytes) {
+                Some(values) => Cow::Borrowed(values),
+                None => Cow::Owned(
+                    self.bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+                ),
+            },
+            StoredType::F16 => {
+                Cow::Owned(self.bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect())
+            }
+            StoredType::Bf16 => {
+                Cow::Owned(self.bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect())
+            }
+        }
+    }
+}
+
+#[cfg(target_endian = "little")]
+#[allow(unsafe_code)]
+fn aligned_f32(bytes: &[u8]) -> Option<&[f32]> {
+    // SAFETY: every bit pattern is an f32, and `align_to` only puts aligned, whole values into the middle.
+    let (head, values, tail) = unsafe { bytes.align_to::<f32>() };
+    (head.is_empty() && tail.is_empty()).then_some(values)
+}
+
+#[cfg(target_endian = "big")]
+fn aligned_f32(_: &[u8]) -> Option<&[f32]> {
+    None
+}
+
+struct Shard {
+    path: PathBuf,
+    bytes: memmap2::Mmap,
+    /// Where the tensors' data begins: 8 bytes of header length, then the header.
+    data: usize,
+}
+
+struct Entry {
+    shard: usize,
+    stored: StoredType,
+    shape: Vec<usize>,
+    start: usize,
+    end: usize,
+}
+
+/// Every tensor of a model by name. Header length, offsets, overlaps, shapes and types are checked when it is opened, before any
+/// byte of a tensor is read.
+///
+/// The files are mapped, so that only what is touched takes memory. They must not be changed in place while the weights are
+/// open; a file that is replaced by renaming another over it, as Patina does, is safe.
+pub struct Weights {
+    shards: Vec<Shard>,
+    entries: BTreeMap<String, Entry>,
+    /// Tensors of other types, such as integer position ids, which no forward pass reads.
+    unread: BTreeSet<String>,
+}
+
+/// Limit of `model.safetensors.index.json`; the largest embedding models have some hundred tensors.
+const INDEX_LIMIT: u64 = 16 << 20;
+
+#[derive(Deserialize)]
+struct ShardIndex {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl Weights {
+    /// The weights of a model folder: `model.safetensors`, or the shards that `model.safetensors.index.json` names.
+    pub fn open(folder: &Path) -> Result<Weights> {
+        let mut weights = Weights { shards: Vec::new(), entries: BTreeMap::new(), unread: BTreeSet::new() };
+        weights.add_folder(folder, "")?;
+        Ok(weights)
+    }
+
+    /// Adds the weights of another folder, such as a dense head's, under `prefix`.
+    pub(crate) fn add_folder(&mut self, folder: &Path, prefix: &str) -> Result<()> {
+        let single = folder.join("model.safetensors");
+        let index = folder.join("model.safetensors.index.json");
+        if single.exists() {
+            return self.add_file(&single, prefix);
+        }
+        if !index.exists() {
+            let pickle = folder.join("pytorch_model.bin");
+            let hint = match pickle.exists() {
+                true => "pytorch_model.bin is a pickle that can run code and is never read; save the model as safetensors",
+                false => "a model folder holds model.safetensors, or model.safetensors.index.json and its shards",
+            };
+            return Err(EngineError::Model { path: single, reason: "the weights are not there".into(), hint: Some(hint.into()) });
+        }
+        let map: ShardIndex = read_json(&index, INDEX_LIMIT)?;
+        let mut files: Vec<&String> = map.weight_map.values().collect();
+        files.sort();
+        files.dedup();
+        for file in files {
+            self.add_file(&contained(folder, file, &index)?, prefix)?;
+        }
+        let is_there = |name: &String| self.entries.contains_key(name) || self.unread.contains(name);
+        match map.weight_map.keys().find(|name| !is_there(&format!("{prefix}{name}"))) {
+            Some(name) => Err(EngineError::weights(index, format!("the tensor {name} is in none of the shards"))),
+            None => Ok(()),
+        }
+    }
+
+    fn add_file(&mut self, path: &Path, prefix: &str) -> Result<()> {
+        let bytes = map(path)?;
+        let (header, metadata) =
+            SafeTensors::read_metadata(&bytes).map_err(|e| EngineError::weights(path, format!("not a sound safetensors file: {e}")))?;
+        let shard = self.shards.len();
+        for (name, info) in metadata.tensors() {
+            let stored = match info.dtype {
+                Dtype::F32 => StoredType::F32,
+                Dtype::F16 => StoredType::F16,
+                Dtype::BF16 => StoredType::Bf16,
+                // An architecture that asks for one is told that it is not there.
+                _ => {
+                    self.unread.insert(format!("{prefix}{name}"));
+                    continue;
+                }
+            };
+            let (start, end) = info.data_offsets;
+            let entry = Entry { shard, stored, shape: info.shape.clone(), start, end };
+            if self.entries.insert(format!("{prefix}{name}"), entry).is_some() {
+                return Err(EngineError::weights(path, format!("the tensor {name} is in two shards")));
+            }
+        }
+        self.shards.push(Shard { path: path.to_path_buf(), bytes, data: header + 8 });
+        Ok(())
+    }
+
+    /// The names of all floating-point tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// Whether there is a floating-point tensor of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
+    }
+
+    /// A tensor by name.
+    pub fn get(&self, name: &str) -> Option<StoredTensor<'_>> {
+        let entry = self.entries.get(name)?;
+        let shard = &self.shards[entry.shard];
+        let bytes = &shard.bytes[shard.data + entry.start..shard.data + entry.end];
+        Some(StoredTensor { stored: entry.stored, shape: &entry.shape, bytes })
+    }
+
+    /// The first file, for errors about what is missing.
+    pub fn path(&self) -> &Path {
+        self.shards.first().map_or(Path::new(""), |shard| &shard.path)
+    }
+
+    /// The parameter `name`; fails unless it is there with exactly this shape.
+    pub fn param(&self, name: &str, shape: &[usize]) -> Result<Param> {
+        let Some(entry) = self.entries.get(name) else {
+            return Err(EngineError::weights(self.path(), format!("the tensor {name} {shape:?} is missing")));
+        };
+        if entry.shape != shape {
+            let path = &self.shards[entry.shard].path;
+            return Err(EngineError::weights(path, format!("the tensor {name} should be {shape:?} and is {:?}", entry.shape)));
+        }
+        Ok(Param { name: name.to_owned(), shape: shape.to_vec() })
+    }
+}
+
+/// A tensor of [`Weights`] that is known to be there with this shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Param {
+    name: String,
+    shape: Vec<usize>,
+}
+
+impl Param {
+    /// Its name in [`Weights`].
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its shape, outermost first.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+}
+
+#[allow(unsafe_code)]
+fn map(path: &Path) -> Result<memmap2::Mmap> {
+    let io = |source| EngineError::Io { path: path.to_path_buf(), source };
+    let file = File::open(path).map_err(io)?;
+    // A map of zero bytes is an error of its own on some systems.
+    if file.metadata().map_err(io)?.len() < 8 {
+        return Err(EngineError::weights(path, "not a sound safetensors file: it is shorter than the 8 bytes of its header's length"));
+    }
+    // SAFETY: the map is read-only and private to `Weights`, whose contract says that the file is not changed in place meanwhile.
+    unsafe { memmap2::Mmap::map(&file) }.map_err(io)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(header: &str, data: &[u8]) -> (tempfile::TempDir, Result<Weights>) {
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend_from_slice(header.as_bytes());
+        bytes.extend_from_slice(data);
+        raw(&bytes)
+    }
+
+    fn raw(bytes: &[u8]) -> (tempfile::TempDir, Result<Weights>) {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        std::fs::write(folder.path().join("model.safetensors"), bytes).expect("write");
+        let weights = Weights::open(folder.path());
+        (folder, weights)
+    }
+
+    #[test]
+    fn values_of_every_stored_type_are_read_as_f32() {
+        let header = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"BF16","shape":[1],"data_offsets":[8,10]},"c":{"dtype":"F16","shape":[1],"data_offsets":[10,12]}}"#;
+        let mut data = Vec::new();
+        data.extend(1.5f32.to_le_bytes());
+        data.extend((-2.0f32).to_le_bytes());
+        data.extend(bf16::from_f32(3.0).to_le_bytes());
+        data.extend(f16::from_f32(0.5).to_le_bytes());
+        let (_folder, weights) = file(header, &data);
+        let weights = weights.expect("sound");
+        assert_eq!(&*weights.get("a").expect("a").f32(), [1.5, -2.0]);
+        assert_eq!(&*weights.get("b").expect("b").f32(), [3.0]);
+        assert_eq!(&*weights.get("c").expect("c").f32(), [0.5]);
+        assert!(weights.get("d").is_none());
+        let error = weights.param("a", &[3]).expect_err("shape");
+        assert_eq!(error.to_string(), "the tensor a should be [3] and is [2]");
+        assert_eq!(weights.param("z", &[3]).expect_err("name").to_string(), "the tensor z [3] is missing");
+    }
+
+    #[test]
+    fn hostile_files_are_refused_before_a_tensor_is_read() {
+        let ok = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+        assert!(file(ok, &[0; 8]).1.is_ok());
+        let long = u64::MAX.to_le_bytes();
+        let cases: [(&str, Result<Weights>); 10] = [
+            ("empty", raw(&[]).1),
+            ("header length beyond the file", raw(&[&long[..], &[b'{'; 8]].concat()).1),
+            ("no JSON", file("not json", &[]).1),
+            ("truncated data", file(ok, &[0; 7]).1),
+            ("bytes after the data", file(ok, &[0; 9]).1),
+            ("offsets beyond the data", file(&ok.replace("[0,8]", "[8,16]"), &[0; 8]).1),
+            ("offsets reversed", file(&ok.replace("[0,8]", "[8,0]"), &[0; 8]).1),
+            ("shape larger than the data", file(&ok.replace("[2]", "[3]"), &[0; 8]).1),
+            ("shape overflows", file(&ok.replace("[2]", "[4611686018427387904,4611686018427387904]"), &[0; 8]).1),
+            (
+                "overlap",
+                file(
+                    r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#,
+                    &[0; 12],
+                )
+                .1,
+            ),
+        ];
+        for (name, weights) in cases {
+            match weights {
+                Err(EngineError::Weights { .. }) => {}
+                Err(other) => panic!("{name}: {other:?}"),
+                Ok(_) => panic!("{name}: accepted"),
+            }
+        }
+    }
+
+    #[test]
+    fn shards_are_joined_and_may_not_leave_the_folder() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let shard = |name: &str, tensor: &str| {
+            let header = format!(r#"{{"{tensor}":{{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}}}"#);
+            let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &1f32.to_le_bytes()].concat();
+            std::fs::write(folder.path().join(name), bytes).expect("write");
+        };
+        shard("one.safetensors", "a");
+        shard("two.safetensors", "b");
+        let index = folder.path().join("model.safetensors.index.json");
+        std::fs::write(&index, r#"{"weight_map":{"a":"one.safetensors","b":"two.safetensors"}}"#).expect("write");
+        let weights = Weights::open(folder.path()).expect("two shards");
+        assert_eq!(weights.names().collect::<Vec<_>>(), ["a", "b"]);
+        std::fs::write(&index, r#"{"weight_map":{"a":"one.safetensors","c":"two.safetensors"}}"#).expect("write");
+        assert!(matches!(Weights::open(folder.path()), Err(EngineError::Weights { .. })));
+        std::fs::write(&index, r#"{"weight_map":{"a":"../one.safetensors"}}"#).expect("write");
+        assert!(matches!(Weights::open(folder.path()), Err(EngineError::Model { .. })));
+    }
+}

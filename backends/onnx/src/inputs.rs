@@ -1,0 +1,146 @@
+//! What a generated graph takes: arrays that the engine computes from a packed batch.
+
+use patina_backend::{Averaging, TokenBatch};
+
+/// One input of the graph. `tokens`, `rows` and `longest` (tokens of the longest row) vary from batch to batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// int64 `[tokens]`
+    Ids,
+    /// int64 `[tokens]`: the position in the row, counted from the offset.
+    Positions(usize),
+    /// int64 `[rows, longest]`: for each place of the padded layout the token that lies there, or 0 beyond the row's end.
+    Pad,
+    /// int64 `[tokens]`: for each token its place in the flattened padded layout.
+    Unpad,
+    /// int32 `[rows]`
+    Lengths,
+    /// int64 `[rows]`: the first token of each row.
+    Firsts,
+    /// int64 `[rows]`: the last token of each row.
+    Lasts,
+    /// float `[rows, tokens]`: each token's weight in its row's sum, 0 in the others'.
+    Averages(Averaging),
+    /// float `[rows, longest, 1]`: 0 where there is a token, the most negative float where there is none.
+    Beyond,
+}
+
+/// The element type and data of an input.
+pub(crate) enum Data {
+    Int64(Vec<i64>),
+    Int32(Vec<i32>),
+    Float(Vec<f32>),
+}
+
+impl Input {
+    pub fn name(self) -> &'static str {
+        match self {
+            Input::Ids => "ids",
+            Input::Positions(_) => "positions",
+            Input::Pad => "pad",
+            Input::Unpad => "unpad",
+            Input::Lengths => "lengths",
+            Input::Firsts => "firsts",
+            Input::Lasts => "lasts",
+            Input::Averages(_) => "averages",
+            Input::Beyond => "beyond",
+        }
+    }
+
+    /// The names of its dimensions.
+    pub fn dimensions(self) -> &'static [&'static str] {
+        match self {
+            Input::Ids | Input::Positions(_) | Input::Unpad => &["tokens"],
+            Input::Pad => &["rows", "longest"],
+            Input::Lengths | Input::Firsts | Input::Lasts => &["rows"],
+            Input::Averages(_) => &["rows", "tokens"],
+            Input::Beyond => &["rows", "longest", "one"],
+        }
+    }
+
+    /// Its shape and data for a batch of at least one row.
+    pub fn of(self, batch: &TokenBatch) -> (Vec<i64>, Data) {
+        let (rows, tokens, longest) = (batch.rows(), batch.tokens(), batch.longest());
+        let starts = batch.starts();
+        let data = match self {
+            Input::Ids => Data::Int64(batch.ids().iter().map(|&id| i64::from(id)).collect()),
+            Input::Positions(offset) => {
+                Data::Int64(batch.lengths().flat_map(|length| (0..length).map(move |at| (offset + at) as i64)).collect())
+            }
+            Input::Pad => {
+                let place = |(start, length)| (0..longest).map(move |at| if at < length { i64::from(start) + at as i64 } else { 0 });
+                Data::Int64(starts.iter().copied().zip(batch.lengths()).flat_map(place).collect())
+            }
+            Input::Unpad => {
+                let places = |(row, length)| (0..length).map(move |at| (row * longest + at) as i64);
+                Data::Int64(batch.lengths().enumerate().flat_map(places).collect())
+            }
+            Input::Lengths => Data::Int32(batch.lengths().map(|length| length as i32).collect()),
+            Input::Firsts => Data::Int64(starts[..rows].iter().map(|&start| i64::from(start)).collect()),
+            Input::Lasts => Data::Int64(starts[1..].iter().map(|&end| i64::from(end) - 1).collect()),
+            Input::Averages(averaging) => {
+                let mut weights = vec![0.0; rows * tokens];
+                for (row, (&start, length)) in starts.iter().zip(batch.lengths()).enumerate() {
+                    let own = &mut weights[row * tokens + start as usize..][..length];
+                    for (at, weight) in own.iter_mut().enumerate() {
+                        *weight = match averaging {
+                            Averaging::Mean => 1.0 / length as f32,
+                            Averaging::SqrtLength => 1.0 / (length as f32).sqrt(),
+                            Averaging::ByPosition => (at + 1) as f32 / (length * (length + 1) / 2) as f32,
+                        };
+                    }
+                }
+                Data::Float(weights)
+            }
+            Input::Beyond => {
+                let place = |length| (0..longest).map(move |at| if at < length { 0.0 } else { f32::MIN });
+                Data::Float(batch.lengths().flat_map(place).collect())
+            }
+        };
+        let size = |name: &&str| match *name {
+            "tokens" => tokens as i64,
+            "rows" => rows as i64,
+            "longest" => longest as i64,
+            _ => 1,
+        };
+        (self.dimensions().iter().map(size).collect(), data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ints(input: Input) -> Vec<i64> {
+        let batch = TokenBatch::from_rows([&[7u32, 8][..], &[9, 10, 11]]);
+        match input.of(&batch).1 {
+            Data::Int64(values) => values,
+            Data::Int32(values) => values.into_iter().map(i64::from).collect(),
+            Data::Float(_) => panic!("not integers"),
+        }
+    }
+
+    #[test]
+    fn the_arrays_describe_the_batch() {
+        assert_eq!(ints(Input::Ids), [7, 8, 9, 10, 11]);
+        assert_eq!(ints(Input::Positions(2)), [2, 3, 2, 3, 4]);
+        assert_eq!(ints(Input::Pad), [0, 1, 0, 2, 3, 4]);
+        assert_eq!(ints(Input::Unpad), [0, 1, 3, 4, 5]);
+        assert_eq!(ints(Input::Lengths), [2, 3]);
+        assert_eq!(ints(Input::Firsts), [0, 2]);
+        assert_eq!(ints(Input::Lasts), [1, 4]);
+    }
+
+    #[test]
+    fn averages_follow_their_definition() {
+        let batch = TokenBatch::from_rows([&[1u32, 2][..], &[3]]);
+        let floats = |averaging| match Input::Averages(averaging).of(&batch) {
+            (shape, Data::Float(values)) => (shape, values),
+            _ => panic!("not floats"),
+        };
+        assert_eq!(floats(Averaging::Mean), (vec![2, 3], vec![0.5, 0.5, 0.0, 0.0, 0.0, 1.0]));
+        assert_eq!(floats(Averaging::ByPosition).1, [1.0 / 3.0, 2.0 / 3.0, 0.0, 0.0, 0.0, 1.0]);
+        let root = 1.0 / 2f32.sqrt();
+        assert_eq!(floats(Averaging::SqrtLength).1, [root, root, 0.0, 0.0, 0.0, 1.0]);
+    }
+}

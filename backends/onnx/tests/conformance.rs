@@ -1,0 +1,73 @@
+//! The suite of `patina-backend` over ONNX Runtime, and what only this backend can get wrong.
+#![cfg(feature = "enabled")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use patina_backend::{EngineError, Model, Runtime};
+use patina_onnx::{Options, Purpose};
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/golden")
+}
+
+/// The library that `ci/test` installs; a test that cannot find it fails, since it would prove nothing.
+fn library() -> PathBuf {
+    let path = std::env::var_os("ORT_DYLIB_PATH").expect("ORT_DYLIB_PATH must name ONNX Runtime; ci/test sets it");
+    PathBuf::from(path)
+}
+
+#[test]
+fn conformance_in_bulk() {
+    let options = Options { library: library(), threads: 2, purpose: Purpose::Bulk };
+    patina_backend::conformance::run(&golden(), &|model| patina_onnx::load(model, &options));
+}
+
+#[test]
+fn conformance_for_a_query() {
+    let options = Options { library: library(), threads: 1, purpose: Purpose::Query };
+    patina_backend::conformance::run(&golden(), &|model| patina_onnx::load(model, &options));
+}
+
+#[test]
+fn the_version_is_the_library_s_own() {
+    let version = patina_onnx::runtime_version(&library()).expect("a library");
+    assert!(version.starts_with("1."), "{version}");
+    let model = Arc::new(Model::open(&golden().join("bert-mean")).expect("a model"));
+    let options = Options { library: library(), threads: 1, purpose: Purpose::Bulk };
+    let engine = patina_onnx::load(model, &options).expect("an engine");
+    assert_eq!((engine.info().runtime, engine.info().runtime_version.as_str()), (Runtime::Onnx, version.as_str()));
+    assert_eq!((engine.info().dimensions, engine.info().max_tokens, engine.info().architecture.as_str()), (64, 128, "bert"));
+}
+
+/// Each in a process of its own, since a process keeps the first library that it loads: run by name from `a_wrong_library_...`.
+#[test]
+#[ignore = "run by the test below, in a process of its own"]
+fn load_the_library_that_the_environment_names() {
+    let wrong = std::env::var_os("PATINA_WRONG_LIBRARY").expect("set by the test below");
+    match patina_onnx::runtime_version(Path::new(&wrong)) {
+        Err(error @ EngineError::RuntimeMissing { .. }) => {
+            assert!(error.to_string().contains(&*wrong.to_string_lossy()), "{error}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("patina runtime install")));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_wrong_library_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let text = folder.path().join("libonnxruntime.so");
+    std::fs::write(&text, "not a library").expect("write");
+    let mut wrong = vec![text, folder.path().join("absent.so")];
+    // A library that loads and is not ONNX Runtime.
+    wrong.extend(["/lib/x86_64-linux-gnu/libm.so.6", "/lib/aarch64-linux-gnu/libm.so.6"].map(PathBuf::from).into_iter().filter(|p| p.exists()));
+    for library in wrong {
+        let status = std::process::Command::new(std::env::current_exe().expect("this test"))
+            .args(["--ignored", "--exact", "load_the_library_that_the_environment_names"])
+            .env("PATINA_WRONG_LIBRARY", &library)
+            .output()
+            .expect("run this test again");
+        assert!(status.status.success(), "{}: {}", library.display(), String::from_utf8_lossy(&status.stdout));
+    }
+}

@@ -1,1 +1,35 @@
-fn main() {}
+//! Stamps the build with its git revision, and says which backends it carries: `cfg(backend_onnx)`, `cfg(backend_mlx)`.
+
+use std::env;
+use std::path::Path;
+use std::process::Command;
+
+fn main() {
+    println!("cargo::rustc-check-cfg=cfg(backend_onnx)");
+    println!("cargo::rustc-check-cfg=cfg(backend_mlx)");
+    if env::var_os("CARGO_FEATURE_ONNX").is_some() {
+        println!("cargo::rustc-cfg=backend_onnx");
+    }
+    println!("cargo::rerun-if-changed=build.rs");
+    let revision = revision().map(|revision| format!(" ({revision})")).unwrap_or_default();
+    println!("cargo::rustc-env=PATINA_REVISION={revision}");
+}
+
+/// The short hash of the commit, if this is a checkout and git is there. A source archive has none.
+fn revision() -> Option<String> {
+    let git = |arguments: &[&str]| -> Option<String> {
+        let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+    };
+    // Only when the root of the checkout is this package: a vendored copy does not bear its host's revision.
+    let prefix = git(&["rev-parse", "--show-prefix"])?;
+    if !prefix.is_empty() {
+        return None;
+    }
+    let folder = git(&["rev-parse", "--absolute-git-dir"])?;
+    let head = Path::new(&folder).join("logs/HEAD");
+    if head.exists() {
+        println!("cargo::rerun-if-changed={}", head.display());
+    }
+    git(&["rev-parse", "--short=12", "HEAD"])
+}

@@ -1,0 +1,251 @@
+//! The embedder: tokenizes on the caller's thread while the engine's thread computes, and gives vectors in the caller's order.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use patina_backend::{EngineError, EngineInfo, Model, Precision, Runtime, TokenBatch};
+
+use crate::embed::batches::{TOKEN_BUDGET, batches};
+use crate::embed::engine_thread::{EngineThread, Reply, Request};
+use crate::embed::fingerprint::fingerprint;
+use crate::embed::select::{self, Purpose};
+use crate::embed::tokenizer::Tokenizer;
+use crate::error::{Error, ErrorKind, Result};
+use crate::progress::Job;
+
+/// Texts that are tokenized and sorted by length together, at most. More makes batches more even, and results come later.
+const WINDOW: usize = 2048;
+
+/// The first window: the engine waits for it. Each later one has twice as many, up to [`WINDOW`].
+const FIRST_WINDOW: usize = 128;
+
+/// Everything that decides the vectors, and how they are computed.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The model's folder.
+    pub folder: PathBuf,
+    /// The hash of the model's files.
+    pub identity: String,
+    /// `tokenizer.json`; without it only token ids can be embedded.
+    pub tokenizer: Option<PathBuf>,
+    /// Where texts are cut, in tokens, special tokens included; the architecture's own limit if none.
+    pub max_tokens: Option<usize>,
+    /// Whether texts are lower-cased before they are tokenized.
+    pub lower_case: bool,
+    /// What is put before a query.
+    pub query_prompt: String,
+    /// What is put before a document.
+    pub document_prompt: String,
+    /// The runtime.
+    pub runtime: Runtime,
+    /// The precision.
+    pub precision: Precision,
+    /// Threads that compute one batch.
+    pub threads: usize,
+    /// Bulk or a query.
+    pub purpose: Purpose,
+}
+
+/// Which prompt a text gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextKind {
+    /// A question.
+    Query,
+    /// What is searched.
+    Document,
+}
+
+/// One thing to embed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A text; prompt and special tokens are added.
+    Text(String),
+    /// Token ids, which go to the engine as they are.
+    Ids(Vec<u32>),
+}
+
+/// A model that is loaded and ready.
+pub struct Embedder {
+    engine: EngineThread,
+    tokenizer: Option<Tokenizer>,
+    settings: Settings,
+    fingerprint: String,
+}
+
+impl Embedder {
+    /// Opens the model and loads it into the runtime.
+    pub fn open(settings: Settings) -> Result<Embedder> {
+        let model = Arc::new(Model::open(&settings.folder)?);
+        let limit = model.max_tokens();
+        let max_tokens = settings.max_tokens.unwrap_or(limit).min(limit);
+        let tokenizer = match &settings.tokenizer {
+            Some(path) => Some(Tokenizer::open(path, max_tokens, settings.lower_case)?),
+            None => None,
+        };
+        let load = select::loader(&settings)?;
+        let engine = EngineThread::start(move || load(model))?;
+        Ok(Embedder { engine, tokenizer, fingerprint: fingerprint(&settings), settings })
+    }
+
+    /// What the engine is.
+    pub fn info(&self) -> &EngineInfo {
+        self.engine.info()
+    }
+
+    /// The fingerprint of the vectors.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The vector of one query.
+    pub fn embed_query(&mut self, text: &str) -> Result<Vec<f32>> {
+        let mut vector = Vec::new();
+        let text = std::iter::once(Ok(Input::Text(text.to_owned())));
+        self.embed(text, TextKind::Query, Job::silent(), |_| "the query".into(), |_, row| {
+            vector = row.to_vec();
+            Ok(())
+        })?;
+        Ok(vector)
+    }
+
+    /// Embeds a stream of inputs. `sink` gets each vector with its number, in the order of the inputs; `name` says what to call
+    /// an input in an error. Memory does not grow with the number of inputs. When it ends early, by an error or because a stop
+    /// was asked for, `sink` has got every vector that came in order before.
+    pub fn embed(
+        &mut self,
+        inputs: impl IntoIterator<Item = Result<Input>>,
+        kind: TextKind,
+        job: Job<'_>,
+        name: impl Fn(usize) -> String,
+        sink: impl FnMut(usize, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let mut stream = Stream { embedder: self, name: &name, sink, job, in_flight: 0, ready: BTreeMap::new(), next: 0 };
+        let result = stream.run(inputs.into_iter(), kind);
+        // The replies of batches under way belong to this call: none may be left for the next.
+        while stream.in_flight > 0 && stream.embedder.engine.receive().is_ok() {
+            stream.in_flight -= 1;
+        }
+        result
+    }
+
+    fn ids(&self, input: Input, kind: TextKind) -> Result<Vec<u32>> {
+        match (input, &self.tokenizer) {
+            (Input::Ids(ids), _) => Ok(ids),
+            (Input::Text(text), Some(tokenizer)) => {
+                let prompt = match kind {
+                    TextKind::Query => &self.settings.query_prompt,
+                    TextKind::Document => &self.settings.document_prompt,
+                };
+                tokenizer.ids(prompt, &text)
+            }
+            (Input::Text(_), None) => Err(Error::missing("the model has no tokenizer.json, so that it embeds token ids alone")
+                .at(&self.settings.folder)
+                .hint("give it `input_ids`, or get the model's tokenizer.json")),
+        }
+    }
+}
+
+struct Stream<'a, N, S> {
+    embedder: &'a mut Embedder,
+    name: &'a N,
+    sink: S,
+    job: Job<'a>,
+    in_flight: usize,
+    /// Vectors that came before one with a smaller number.
+    ready: BTreeMap<usize, Vec<f32>>,
+    next: usize,
+}
+
+impl<N: Fn(usize) -> String, S: FnMut(usize, &[f32]) -> Result<()>> Stream<'_, N, S> {
+    fn run(&mut self, mut inputs: impl Iterator<Item = Result<Input>>, kind: TextKind) -> Result<()> {
+        let mut first = 0;
+        let mut size = FIRST_WINDOW;
+        loop {
+            let mut window = Vec::new();
+            for input in inputs.by_ref().take(size) {
+                let number = first + window.len();
+                window.push(self.embedder.ids(input?, kind).map_err(|e| self.named(number, e))?);
+                self.job.check()?;
+                // Vectors of the window before arrive while this one is tokenized.
+                while let Some(reply) = self.embedder.engine.try_receive() {
+                    self.take(reply)?;
+                }
+            }
+            if window.is_empty() {
+                break;
+            }
+            let lengths: Vec<usize> = window.iter().map(Vec::len).collect();
+            for rows in batches(&lengths, TOKEN_BUDGET) {
+                let batch = TokenBatch::from_rows(rows.iter().map(|&row| &window[row]));
+                self.check(&batch, &rows, first)?;
+                let rows = rows.into_iter().map(|row| first + row).collect();
+                self.embedder.engine.send(Request { batch, rows })?;
+                self.in_flight += 1;
+                while let Some(reply) = self.embedder.engine.try_receive() {
+                    self.take(reply)?;
+                }
+                self.job.check()?;
+            }
+            first += window.len();
+            size = (size * 2).min(WINDOW);
+        }
+        while self.in_flight > 0 {
+            let reply = self.embedder.engine.receive()?;
+            self.take(reply)?;
+            self.job.check()?;
+        }
+        Ok(())
+    }
+
+    /// Token ids come from outside: say which input is wrong before the engine is asked.
+    fn check(&self, batch: &TokenBatch, rows: &[usize], first: usize) -> Result<()> {
+        batch.check(self.embedder.engine.info()).map_err(|e| {
+            use patina_backend::BatchError::{EmptyRow, OutOfVocabulary, TooLong};
+            let (row, reason) = match e {
+                EmptyRow { row } => (row, "it has no tokens".to_owned()),
+                TooLong { row, tokens, max } => (row, format!("it has {tokens} tokens and the model takes {max}")),
+                OutOfVocabulary { row, id, vocabulary } => {
+                    (row, format!("it has the token id {id} and the model has {vocabulary} tokens"))
+                }
+                other => return Error::bug(other.to_string()),
+            };
+            Error::usage(format!("{} cannot be embedded: {reason}", (self.name)(first + rows[row])))
+        })
+    }
+
+    fn take(&mut self, Reply { rows, result }: Reply) -> Result<()> {
+        self.in_flight -= 1;
+        let vectors = match result {
+            Ok(vectors) => vectors,
+            Err(EngineError::NonFinite { row }) => {
+                // In a batch a broken row can spoil its neighbours' sums, so with several the name is a suspicion.
+                let names: Vec<String> = rows.iter().take(3).map(|&row| (self.name)(row)).collect();
+                let message = match rows.len() {
+                    1 => format!("the vector of {} is not finite", names[0]),
+                    n => format!("the vector of {} is not finite (found in a batch of {n} with {})", (self.name)(rows[row]), names.join(", ")),
+                };
+                return Err(Error::corrupt(message)
+                    .at(&self.embedder.settings.folder)
+                    .hint("the model's weights hold NaN or infinite values, or overflow on this text; nothing was stored for it"));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for (&number, vector) in rows.iter().zip(vectors.iter()) {
+            self.ready.insert(number, vector.to_vec());
+        }
+        self.job.progress.advance(rows.len() as u64);
+        while let Some(vector) = self.ready.remove(&self.next) {
+            (self.sink)(self.next, &vector)?;
+            self.next += 1;
+        }
+        Ok(())
+    }
+
+    fn named(&self, number: usize, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::Failed => Error::failed(format!("{}: {}", (self.name)(number), error.message())).caused_by(error),
+            _ => error,
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! What makes two vectors comparable, as one short string.
+
+use crate::embed::Settings;
+use crate::fs;
+
+/// Raised when a change of Patina's own alters vectors: the graphs, pooling, prompts, or the cut of long texts.
+const VECTORS_VERSION: u32 = 1;
+
+/// The fingerprint of the vectors that `settings` give: the model's identity (which covers weights, tokenizer, architecture,
+/// pooling and heads), prompts, the cut, runtime and precision. 64 hexadecimal digits. Reads no file.
+pub fn fingerprint(settings: &Settings) -> String {
+    let mut text = String::new();
+    let mut field = |name: &str, value: &str| {
+        // Lengths keep two fields from running into one another.
+        text.push_str(&format!("{name}:{}:{value}\n", value.len()));
+    };
+    field("version", &VECTORS_VERSION.to_string());
+    field("model", &settings.identity);
+    field("query", &settings.query_prompt);
+    field("document", &settings.document_prompt);
+    field("max_tokens", &settings.max_tokens.map_or("model".to_owned(), |n| n.to_string()));
+    field("lower_case", if settings.lower_case { "yes" } else { "no" });
+    field("runtime", settings.runtime.name());
+    field("precision", settings.precision.name());
+    fs::sha256(text.as_bytes())
+}

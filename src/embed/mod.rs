@@ -1,0 +1,13 @@
+//! Texts to vectors: prompts, tokenizing, batching by a token budget, the choice of a runtime, and the engine's thread.
+
+mod batches;
+mod embedder;
+mod engine_thread;
+mod fingerprint;
+pub mod select;
+mod tokenizer;
+
+pub use batches::TOKEN_BUDGET;
+pub use embedder::{Embedder, Input, Settings, TextKind};
+pub use fingerprint::fingerprint;
+pub use tokenizer::TEXT_LIMIT;

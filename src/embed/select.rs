@@ -1,0 +1,146 @@
+//! The choice of a runtime: by platform, recipe and what this build carries. The only place that names the backends.
+
+use std::sync::Arc;
+
+use cfg_if::cfg_if;
+use patina_backend::{EmbeddingEngine, EngineError, Model, Runtime};
+use serde::Serialize;
+
+use crate::embed::Settings;
+use crate::embed::provision;
+use crate::error::{Error, Result};
+use crate::recipe::RuntimeChoice;
+
+pub use patina_onnx::Purpose;
+
+cfg_if! {
+    if #[cfg(backend_onnx)] {
+        const ONNX: bool = true;
+    } else {
+        const ONNX: bool = false;
+    }
+}
+
+cfg_if! {
+    if #[cfg(backend_mlx)] {
+        const MLX: bool = true;
+    } else {
+        const MLX: bool = false;
+    }
+}
+
+/// What was chosen, and why nothing else was.
+#[derive(Clone, Debug, Serialize)]
+pub struct Choice {
+    /// The runtime's word in recipes.
+    #[serde(serialize_with = "runtime_name")]
+    pub runtime: Runtime,
+    /// Why this one.
+    pub reason: String,
+    /// Every other runtime, and why not.
+    pub refused: Vec<Refusal>,
+}
+
+/// A runtime that was not chosen.
+#[derive(Clone, Debug, Serialize)]
+pub struct Refusal {
+    /// Which.
+    #[serde(serialize_with = "runtime_name")]
+    pub runtime: Runtime,
+    /// Why not.
+    pub reason: String,
+}
+
+fn runtime_name<S: serde::Serializer>(runtime: &Runtime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(runtime.name())
+}
+
+/// Chooses a runtime. Asking for one that this build does not carry is an error, never a substitute.
+pub fn choose(wanted: RuntimeChoice) -> Result<Choice> {
+    let apple = cfg!(all(target_os = "macos", target_arch = "aarch64"));
+    match wanted {
+        RuntimeChoice::Onnx if ONNX => Ok(chosen(Runtime::Onnx, "asked for", "onnx was asked for")),
+        RuntimeChoice::Mlx if MLX => Ok(chosen(Runtime::Mlx, "asked for", "mlx was asked for")),
+        RuntimeChoice::Auto if MLX && apple => Ok(chosen(Runtime::Mlx, "the faster one on Apple silicon", "MLX is faster on Apple silicon")),
+        RuntimeChoice::Auto if ONNX => {
+            let not_mlx = match (MLX, apple) {
+                (false, true) => "this build does not carry it",
+                (false, false) => "it is made for Apple silicon, and this build does not carry it",
+                (true, _) => "off Apple silicon it is for tests, and slower",
+            };
+            Ok(chosen(Runtime::Onnx, "it runs on every platform", not_mlx))
+        }
+        RuntimeChoice::Onnx => Err(missing(Runtime::Onnx)),
+        RuntimeChoice::Mlx => Err(missing(Runtime::Mlx)),
+        RuntimeChoice::Auto => Err(Error::missing("this build of Patina carries no runtime").hint("build with the feature `onnx`, which is on by default")),
+    }
+}
+
+fn chosen(runtime: Runtime, reason: &str, not_the_other: &str) -> Choice {
+    let other = match runtime {
+        Runtime::Onnx => Runtime::Mlx,
+        Runtime::Mlx => Runtime::Onnx,
+    };
+    Choice { runtime, reason: reason.into(), refused: vec![Refusal { runtime: other, reason: not_the_other.into() }] }
+}
+
+fn missing(runtime: Runtime) -> Error {
+    let error = Error::missing(format!("{runtime} was asked for, and this build of Patina does not carry it"));
+    match runtime {
+        Runtime::Onnx => error.hint("build with the feature `onnx`, which is on by default"),
+        Runtime::Mlx => error.hint("use `runtime: onnx` or `runtime: auto`"),
+    }
+}
+
+/// A function that makes the engine on the thread that will own it.
+type Loader = Box<dyn FnOnce(Arc<Model>) -> Result<Box<dyn EmbeddingEngine>, EngineError> + Send>;
+
+/// Finds what the runtime of `settings` needs on this machine.
+pub(super) fn loader(settings: &Settings) -> Result<Loader> {
+    match settings.runtime {
+        Runtime::Onnx => {
+            let library = provision::find()?.path;
+            let options = patina_onnx::Options { library, threads: settings.threads, purpose: settings.purpose };
+            Ok(Box::new(move |model| patina_onnx::load(model, &options)))
+        }
+        Runtime::Mlx => Ok(Box::new(|model| patina_mlx::load(model, &patina_mlx::Options::default()))),
+    }
+}
+
+/// The version of ONNX Runtime in a library, which is loaded into the process for it.
+pub fn onnx_version(library: &std::path::Path) -> Result<String> {
+    Ok(patina_onnx::runtime_version(library)?)
+}
+
+/// Every runtime, and whether this build carries it.
+pub fn carried() -> [(Runtime, bool); 2] {
+    [(Runtime::Onnx, patina_onnx::ENABLED), (Runtime::Mlx, patina_mlx::ENABLED)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn a_runtime_that_is_not_there_is_never_substituted() {
+        let error = choose(RuntimeChoice::Mlx).expect_err("no build carries MLX yet");
+        assert_eq!(error.kind(), ErrorKind::Missing);
+        assert_eq!(error.kind().exit_code(), 2);
+        assert!(error.hint_text().is_some());
+    }
+
+    #[test]
+    fn auto_says_what_it_refused_and_why() {
+        let choice = choose(RuntimeChoice::Auto).expect("the default build carries ONNX Runtime");
+        assert_eq!(choice.runtime, Runtime::Onnx);
+        assert_eq!(choice.refused.len(), 1);
+        assert_eq!(choice.refused[0].runtime, Runtime::Mlx);
+        assert!(!choice.refused[0].reason.is_empty());
+    }
+
+    #[test]
+    fn the_cfgs_of_the_build_agree_with_the_backends() {
+        assert_eq!(carried(), [(Runtime::Onnx, ONNX), (Runtime::Mlx, MLX)]);
+    }
+}

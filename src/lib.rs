@@ -6,3 +6,4 @@
 pub mod error;
 pub mod fs;
 pub mod progress;
+pub mod recipe;

@@ -1,0 +1,19 @@
+//! The recipe: one YAML file becomes a [`Recipe`] (what was typed, with places), which becomes a [`Plan`] (what is meant).
+//!
+//! This room is the doorman of the YAML crate. It is strict: a key that is not known, stands twice, has the wrong type or a value
+//! that makes no sense is an error of kind [`ErrorKind::Recipe`](crate::error::ErrorKind::Recipe) with file, line, column and a hint.
+
+mod plan;
+mod projection;
+pub mod suggest;
+mod template;
+mod typed;
+mod values;
+mod yaml;
+
+pub use plan::{ModelFacts, Plan, PromptsPlan, RuntimeChoice, ScrapePlan};
+pub use projection::{Architecture, Loss, PairSource, ProjectionPlan};
+pub use typed::Recipe;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! The recipe that `patina init` writes: what can be said, with the defaults as comments.
+
+use super::typed::Recipe;
+
+impl Recipe {
+    /// The text of a new recipe for a model (a registry name, a hub id or a folder). It loads as it is, whatever the model's
+    /// dimension.
+    pub fn template(model: &str) -> String {
+        format!(
+            r#"# What Patina embeds, indexes and trains in this project.
+version: 1
+
+# A name that `patina model list` shows, a hub id (owner/name, with @revision if one is meant), or a folder such as ./models/mine.
+embedding_model: {model}
+
+# runtime: auto            # auto, onnx or mlx
+# precision: f32
+# threads: 4               # absent: as many as the runtime thinks best
+# max_tokens: 256          # absent: the model's own limit
+# prompts:                 # absent: the model's own
+#   query: "query: "
+#   document: "passage: "
+
+# scrape:
+#   sessions: [notes/sessions]      # absent: session notes are told by their contents
+#   include: ["src/**", "docs/**"]  # absent: every file that git does not ignore
+#   exclude: ["**/*.min.js"]
+#   max_file_bytes: 1048576
+
+# A projection is trained on the project's own structure and published only if it finds more than the raw vectors do.
+projections:
+  semantic:
+    architecture: linear   # linear, residual, or mlp-2layer with layers: [hidden, output]
+    layers: [256]
+    # pairs: semantic
+    # epochs: 10
+    # batch_size: 32
+    # learning_rate: 0.001
+    # weight_decay: 0.01
+    # loss: infonce        # or triplet, with margin: 0.2
+    # temperature: 0.05
+    # patience: 3
+    # seed: 42
+    # gate: on             # off publishes whatever comes out
+"#,
+            model = scalar(model)
+        )
+    }
+}
+
+/// A text as a YAML scalar: plain where that is certain to be read back as the same text, else in double quotes.
+fn scalar(text: &str) -> String {
+    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '.' | '/'))
+        && text.chars().any(|c| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '/' | '_' | '-' | '@'))
+        && !matches!(
+            text.to_ascii_lowercase().as_str(),
+            "null" | "true" | "false" | "yes" | "no" | "on" | "off" | "y" | "n" | ".nan" | ".inf"
+        );
+    if plain {
+        return text.to_owned();
+    }
+    // What JSON writes, YAML reads.
+    serde_json::Value::from(text).to_string()
+}

@@ -1,0 +1,3 @@
+//! Texts to vectors: prompts, tokenizing, batching by token budget, runtime selection, the engine's thread.
+
+pub mod provision;

@@ -4,6 +4,7 @@ mod batches;
 mod embedder;
 mod engine_thread;
 mod fingerprint;
+pub mod provision;
 pub mod select;
 mod tokenizer;
 

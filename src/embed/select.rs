@@ -99,7 +99,7 @@ type Loader = Box<dyn FnOnce(Arc<Model>) -> Result<Box<dyn EmbeddingEngine>, Eng
 pub(super) fn loader(settings: &Settings) -> Result<Loader> {
     match settings.runtime {
         Runtime::Onnx => {
-            let library = provision::find()?.path;
+            let library = provision::find(&provision::Places::of_this_machine())?.path;
             let options = patina_onnx::Options { library, threads: settings.threads, purpose: settings.purpose };
             Ok(Box::new(move |model| patina_onnx::load(model, &options)))
         }

@@ -5,5 +5,6 @@
 
 pub mod error;
 pub mod fs;
+pub mod model;
 pub mod progress;
 pub mod recipe;

@@ -6,5 +6,6 @@
 pub mod embed;
 pub mod error;
 pub mod fs;
+pub mod model;
 pub mod progress;
 pub mod recipe;

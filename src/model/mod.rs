@@ -1,0 +1,27 @@
+//! Models: the table of known ones, Patina's cache of them, and what the files of a model folder mean for the application.
+//!
+//! Content is identity: a model is the SHA-256 of its files ([`ModelFolder::identity`]); a name, a wheel or a folder is only a
+//! place. What `config.json` means for the forward pass is the backends' business. `archive` is the doorman of the zip crate.
+
+pub mod archive;
+pub mod cache;
+mod files;
+mod import;
+mod record;
+mod reference;
+pub mod registry;
+mod show;
+mod stamps;
+mod transfer;
+mod tree;
+
+pub use cache::Cache;
+pub use files::{ModelFolder, Prompt, PromptKind, PromptOrigin, Settings};
+pub use import::import;
+pub use record::{HashedFile, Identity, Record};
+pub use reference::ModelRef;
+pub use registry::KnownModel;
+pub use show::{FileReport, ModelReport};
+
+#[cfg(test)]
+mod tests;

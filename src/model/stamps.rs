@@ -1,0 +1,180 @@
+//! The identity of a model folder, cheap when nothing changed: hashes are kept with the files' sizes and times, and used again only
+//! while these are the same.
+
+use std::collections::BTreeMap;
+use std::fs::Metadata;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::cache::Cache;
+use super::files::ModelFolder;
+use super::record::{HashedFile, Identity};
+use super::tree::{Folder, Tree};
+use crate::error::{Error, Result};
+use crate::fs;
+use crate::progress::Job;
+
+/// A file that was changed this shortly before it was hashed is hashed again next time: some file systems count time in steps of
+/// two seconds, so that a second change may leave no trace.
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
+/// The most bytes of a stamp file: a thousand files with their hashes.
+const MAX_BYTES: u64 = 1 << 20;
+const VERSION: u32 = 1;
+
+/// What the system says about a file; if any of it differs, the file is hashed again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    size: u64,
+    /// Nanoseconds since 1970.
+    modified: u64,
+    /// When the entry itself was last changed, which a program cannot set back (0 where the system does not tell).
+    changed: u64,
+    /// Device and number of the file (0 where the system does not tell).
+    device: u64,
+    inode: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    #[serde(flatten)]
+    stamp: Stamp,
+    sha256: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stamps {
+    version: u32,
+    folder: PathBuf,
+    files: BTreeMap<String, Entry>,
+}
+
+impl Stamp {
+    fn of(meta: &Metadata) -> Stamp {
+        let modified = meta.modified().ok().and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let modified = modified.map_or(0, |time| time.as_nanos() as u64);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let changed = (meta.ctime() as u64).wrapping_mul(1_000_000_000).wrapping_add(meta.ctime_nsec() as u64);
+            Stamp { size: meta.len(), modified, changed, device: meta.dev(), inode: meta.ino() }
+        }
+        #[cfg(not(unix))]
+        Stamp { size: meta.len(), modified, changed: 0, device: 0, inode: 0 }
+    }
+
+    /// Whether the file has been left alone for long enough that another change would show.
+    fn is_settled(&self) -> bool {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(self.modified);
+        self.modified != 0 && SystemTime::now().duration_since(time).is_ok_and(|age| age >= SETTLED_AFTER)
+    }
+}
+
+impl ModelFolder {
+    /// What this model is. Files that have not changed since they were last hashed are not read again.
+    ///
+    /// Fails with [`ErrorKind::Corrupt`](crate::error::ErrorKind::Corrupt) if an imported model is no longer what was imported.
+    pub fn identity(&self, cache: &Cache, job: Job<'_>) -> Result<Identity> {
+        self.hashed(cache, false, job)
+    }
+
+    /// Like [`ModelFolder::identity`], but reads every byte, and compares with the hashes of the registry too.
+    pub fn verify(&self, cache: &Cache, job: Job<'_>) -> Result<Identity> {
+        let identity = self.hashed(cache, true, job)?;
+        // The registry's hashes are those of its own revision.
+        let revision = self.record().and_then(|record| record.revision.as_deref());
+        for known in self.known().into_iter().filter(|known| known.revision == revision).flat_map(|known| known.files) {
+            match identity.files.iter().find(|file| file.path == known.path) {
+                Some(file) if file.sha256 != known.sha256 => return Err(self.not_the_same(known.path, known.sha256, &file.sha256)),
+                _ => {}
+            }
+        }
+        Ok(identity)
+    }
+
+    fn hashed(&self, cache: &Cache, force: bool, job: Job<'_>) -> Result<Identity> {
+        let path = stamp_file(cache, self.path());
+        let mut kept = if force { BTreeMap::new() } else { read(&path, self.path()) };
+        let mut stamps = Vec::with_capacity(self.files().len());
+        for name in self.files() {
+            let file = fs::contained(self.path(), name)?;
+            let meta = file.metadata().map_err(|e| Error::io("read", &file, e))?;
+            stamps.push((name, Stamp::of(&meta)));
+        }
+        let is_known =
+            |kept: &BTreeMap<String, Entry>, name: &str, stamp: &Stamp| kept.get(name).is_some_and(|entry| entry.stamp == *stamp);
+        let unread: u64 = stamps.iter().filter(|(name, stamp)| !is_known(&kept, name, stamp)).map(|(_, stamp)| stamp.size).sum();
+        if stamps.iter().all(|(name, stamp)| is_known(&kept, name, stamp)) {
+            let file = |(name, stamp): (&String, Stamp)| {
+                kept.remove(name).map(|entry| HashedFile { path: name.clone(), size: stamp.size, sha256: entry.sha256 })
+            };
+            return self.unchanged(Identity::of(stamps.into_iter().filter_map(file).collect()));
+        }
+        job.progress.begin("checking the model's files", Some(unread), "B");
+        let mut tree = Folder::new(self.path());
+        let mut files = Vec::with_capacity(stamps.len());
+        let mut keep = BTreeMap::new();
+        for (name, stamp) in stamps {
+            let sha256 = match kept.remove(name) {
+                Some(entry) if entry.stamp == stamp => entry.sha256,
+                _ => tree.digest(name, job)?.sha256,
+            };
+            files.push(HashedFile { path: name.clone(), size: stamp.size, sha256: sha256.clone() });
+            // A file that changed while it was read is not what was hashed.
+            let still = tree.path(name).metadata().is_ok_and(|meta| Stamp::of(&meta) == stamp);
+            if still && stamp.is_settled() {
+                keep.insert(name.clone(), Entry { stamp, sha256 });
+            }
+        }
+        job.progress.end("");
+        // Without the stamps the next run is slower and nothing else: a cache that cannot be written is no error here.
+        let _ = write(&path, Stamps { version: VERSION, folder: self.path().to_path_buf(), files: keep });
+        self.unchanged(Identity::of(files))
+    }
+
+    /// The identity, if it is still the one that was imported.
+    fn unchanged(&self, identity: Identity) -> Result<Identity> {
+        let Some(record) = self.record().filter(|record| record.identity != identity.sha256) else { return Ok(identity) };
+        for file in &record.files {
+            match identity.files.iter().find(|now| now.path == file.path) {
+                None => return Err(Error::corrupt("a file of the imported model is gone").at(self.path().join(&file.path)).hint(AGAIN)),
+                Some(now) if now.sha256 != file.sha256 => return Err(self.not_the_same(&file.path, &file.sha256, &now.sha256)),
+                Some(_) => {}
+            }
+        }
+        Err(Error::corrupt("the imported model has files that were not imported").at(self.path()).hint(AGAIN))
+    }
+
+    fn not_the_same(&self, name: &str, expected: &str, found: &str) -> Error {
+        Error::corrupt(format!("the file is not the one of the model {}: its SHA-256 must be {expected} and is {found}", self.name()))
+            .at(self.path().join(name))
+            .hint(AGAIN)
+    }
+}
+
+const AGAIN: &str = "import the model again";
+
+/// Stamps of a folder lie under the hash of its path, wherever the folder is.
+fn stamp_file(cache: &Cache, folder: &Path) -> PathBuf {
+    let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+    let hash = fs::sha256(whole.as_os_str().as_encoded_bytes());
+    cache.root().join("stamps").join(format!("{}.json", &hash[..32]))
+}
+
+/// What is kept; anything that is wrong with the file means that nothing is.
+fn read(path: &Path, folder: &Path) -> BTreeMap<String, Entry> {
+    if !path.exists() {
+        return BTreeMap::new();
+    }
+    let stamps = fs::read_limited(path, MAX_BYTES).ok().and_then(|bytes| serde_json::from_slice::<Stamps>(&bytes).ok());
+    match stamps {
+        Some(stamps) if stamps.version == VERSION && stamps.folder == folder => stamps.files,
+        _ => BTreeMap::new(),
+    }
+}
+
+fn write(path: &Path, stamps: Stamps) -> Result<()> {
+    let json = serde_json::to_vec(&stamps).map_err(|e| Error::bug("the stamps cannot be written as JSON").caused_by(e))?;
+    fs::write_atomic(path, |out| out.write_all(&json))
+}

@@ -201,14 +201,8 @@ fn identify_wheel(path: &Path, names: &[String], sha256: &str, platform: Platfor
         return Err(too_old(version).at(path));
     }
     let archive = Archive::open(path)?;
-    let mut libraries: Vec<String> = archive
-        .names()
-        .into_iter()
-        .map(|name| name.to_string())
-        .filter(|name| name.strip_prefix("onnxruntime/capi/").is_some_and(|file| platform.is_library(file)))
-        .collect();
-    libraries.sort();
-    let Some(library) = libraries.pop() else {
+    let is_library = |name: &String| name.strip_prefix("onnxruntime/capi/").is_some_and(|file| platform.is_library(file));
+    let Some(library) = archive.names().into_iter().rfind(is_library) else {
         return Err(Error::corrupt(format!("the wheel has no library of ONNX Runtime for {platform} in onnxruntime/capi")).at(path));
     };
     job.progress.note(&format!("ONNX Runtime {version} is not the pinned {PINNED}: its bytes are not verified"));
@@ -220,14 +214,13 @@ fn unpack(wheel: &Path, contents: Contents, origin: String, wheel_sha256: String
     let mut archive = Archive::open(wheel)?;
     let Contents { version, platform, library, sha256 } = contents;
     let kept = library.rsplit('/').next().unwrap_or(&library).to_owned();
-    let names: Vec<String> = archive.names().into_iter().map(|name| name.to_string()).collect();
+    let names = archive.names();
     if !names.contains(&library) {
         return Err(Error::corrupt(format!("the wheel has no {library}")).at(wheel));
     }
     place(runtimes, Some(version), platform, origin, sha256.is_some(), wheel_sha256, |folder| {
         let to = folder.join(&kept);
-        archive.extract(&library, &to, LIBRARY_LIMIT)?;
-        let found = fs::sha256_file(&to)?;
+        let found = archive.extract(&library, &to, LIBRARY_LIMIT)?;
         if let Some(expected) = &sha256
             && *expected != found
         {

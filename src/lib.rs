@@ -6,3 +6,5 @@
 pub mod error;
 pub mod fs;
 pub mod progress;
+pub mod scrape;
+pub mod store;

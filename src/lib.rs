@@ -9,3 +9,5 @@ pub mod fs;
 pub mod model;
 pub mod progress;
 pub mod recipe;
+pub mod scrape;
+pub mod store;

@@ -5,6 +5,8 @@
 
 pub mod error;
 pub mod fs;
+pub mod pairs;
 pub mod progress;
 pub mod scrape;
+pub mod search;
 pub mod store;

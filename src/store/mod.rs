@@ -5,7 +5,7 @@
 //!   now on, or that it is gone. Its id is a SHA-256 over its kind, its source, its content and the event of the same source before it, so
 //!   the same history gives the same ids anywhere, and a file that is removed and comes back with the same bytes is two more
 //!   events, not a lost one.
-//! - `sources`, `chunks` (with the FTS5 table `chunks_fts`), `commits`, `commit_files` and the view `co_changes` follow from the events
+//! - `sources`, `chunks` (with the FTS5 table `chunks_fts`), `commits` and `commit_files` follow from the events
 //!   alone; [`Store::rebuild`] makes them again.
 //! - `vectors`, `file_stamps` and `state` are caches: losing them costs time, never knowledge.
 
@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use identifiers::split_identifiers;
+pub use open::{BUSY_TIMEOUT, FORMAT};
 
 /// Commits that touch more files than this are left out of the co-changes: they are sweeps (formatting, imports, renames) that
 /// say nothing about which files belong together, and would make most of all pairs.

@@ -1,21 +1,167 @@
 //! Reading the derived tables.
-use super::*;
-use crate::error::{Error, Result};
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::{
+    CO_CHANGE_MAX_FILES, Chunk, CoChange, Commit, Counts, Kind, Store, WEIGHT_IDENTIFIERS, WEIGHT_PATH, WEIGHT_TEXT, WEIGHT_TITLE,
+};
+use crate::error::{Error, ErrorKind, Result};
+
+const CHUNK: &str = "id, kind, path, line, end_line, title, text, date";
+
 impl Store {
     /// All current chunks, ordered by id.
-    pub fn chunks(&self) -> Result<Vec<Chunk>> { Err(Error::bug("not built yet")) }
-    /// Id and text hash of all current chunks, ordered by id, without reading the texts.
-    pub fn chunk_keys(&self) -> Result<Vec<(u64, [u8; 32])>> { Err(Error::bug("not built yet")) }
+    pub fn chunks(&self) -> Result<Vec<Chunk>> {
+        let sql = format!("SELECT {CHUNK} FROM chunks ORDER BY id");
+        self.rows(&sql, [], raw_chunk)?.into_iter().map(|raw| self.chunk(raw)).collect()
+    }
+
+    /// Id and text hash ([`Chunk::text_hash`]) of all current chunks, ordered by id, without reading the texts.
+    pub fn chunk_keys(&self) -> Result<Vec<(u64, [u8; 32])>> {
+        // Without ORDER BY the index on the hash answers; the table would be read with all its texts.
+        let mut keys =
+            self.rows("SELECT id, text_hash FROM chunks", [], |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, [u8; 32]>(1)?)))?;
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
     /// These chunks in the order asked; missing ones are left out.
-    pub fn chunks_by_id(&self, _ids: &[u64]) -> Result<Vec<Chunk>> { Err(Error::bug("not built yet")) }
-    /// FTS5 MATCH, best first, score = -bm25 (higher is better), ties by id.
-    pub fn lexical(&self, _match_expression: &str, _limit: usize) -> Result<Vec<(u64, f64)>> { Err(Error::bug("not built yet")) }
-    /// All current commits, newest first.
-    pub fn commits(&self) -> Result<Vec<Commit>> { Err(Error::bug("not built yet")) }
-    /// Co-changes, ordered by (a, b).
-    pub fn co_changes(&self) -> Result<Vec<CoChange>> { Err(Error::bug("not built yet")) }
+    pub fn chunks_by_id(&self, ids: &[u64]) -> Result<Vec<Chunk>> {
+        let fail = |e| self.explain("read", e);
+        let sql = format!("SELECT {CHUNK} FROM chunks WHERE id = ?1");
+        let mut statement = self.connection.prepare_cached(&sql).map_err(fail)?;
+        let mut chunks = Vec::with_capacity(ids.len());
+        for &id in ids {
+            let Ok(id) = i64::try_from(id) else { continue };
+            if let Some(raw) = statement.query_row([id], raw_chunk).optional().map_err(fail)? {
+                chunks.push(self.chunk(raw)?);
+            }
+        }
+        Ok(chunks)
+    }
+
+    /// The chunks that match an FTS5 expression over the columns `title`, `text`, `path` and `identifiers`, at most `limit`, best
+    /// first: id and score, which is minus FTS5's `bm25()` with the weights of this room (higher is better). Ties are in the order of ids.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] if the expression is none.
+    pub fn lexical(&self, match_expression: &str, limit: usize) -> Result<Vec<(u64, f64)>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let found = self.connection.prepare_cached(
+            "SELECT rowid, -bm25(chunks_fts, ?3, ?4, ?5, ?6) AS score FROM chunks_fts WHERE chunks_fts MATCH ?1
+             ORDER BY score DESC, rowid LIMIT ?2",
+        );
+        let found = found.and_then(|mut statement| {
+            let weights = (WEIGHT_TITLE, WEIGHT_TEXT, WEIGHT_PATH, WEIGHT_IDENTIFIERS);
+            let params = params![match_expression, limit, weights.0, weights.1, weights.2, weights.3];
+            statement.query_map(params, |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)))?.collect()
+        });
+        found.map_err(|e| match e.sqlite_error_code() {
+            // FTS5 reports a bad expression as a plain error.
+            Some(rusqlite::ErrorCode::Unknown) => {
+                Error::new(ErrorKind::Usage, format!("the search expression is not understood: {e}")).caused_by(e)
+            }
+            _ => self.explain("search", e),
+        })
+    }
+
+    /// All current commits, newest author date first, then by hash.
+    pub fn commits(&self) -> Result<Vec<Commit>> {
+        let mut commits = self.rows("SELECT hash, date, author, subject, body FROM commits ORDER BY instant DESC, hash", [], |row| {
+            Ok(Commit {
+                hash: row.get(0)?,
+                date: row.get(1)?,
+                author: row.get(2)?,
+                subject: row.get(3)?,
+                body: row.get(4)?,
+                files: Vec::new(),
+            })
+        })?;
+        let fail = |e| self.explain("read", e);
+        let mut statement = self.connection.prepare_cached("SELECT path FROM commit_files WHERE hash = ?1 ORDER BY path").map_err(fail)?;
+        for commit in &mut commits {
+            let files = statement.query_map([&commit.hash], |row| row.get(0)).map_err(fail)?;
+            commit.files = files.collect::<rusqlite::Result<_>>().map_err(fail)?;
+        }
+        Ok(commits)
+    }
+
+    /// Every two files that changed in the same commits of at most [`CO_CHANGE_MAX_FILES`] files, ordered by `a`, then `b`.
+    pub fn co_changes(&self) -> Result<Vec<CoChange>> {
+        self.rows(
+            "SELECT a.path, b.path, count(*) FROM commits c
+             JOIN commit_files a ON a.hash = c.hash JOIN commit_files b ON b.hash = c.hash AND a.path < b.path
+             WHERE c.file_count <= ?1 GROUP BY a.path, b.path ORDER BY a.path, b.path",
+            [CO_CHANGE_MAX_FILES as i64],
+            |row| Ok(CoChange { a: row.get(0)?, b: row.get(1)?, count: row.get::<_, i64>(2)? as u64 }),
+        )
+    }
+
     /// How much there is of everything.
-    pub fn counts(&self) -> Result<Counts> { Err(Error::bug("not built yet")) }
-    /// SHA-256 over the current chunk ids.
-    pub fn content_hash(&self) -> Result<String> { Err(Error::bug("not built yet")) }
+    pub fn counts(&self) -> Result<Counts> {
+        let mut counts = Counts { last_scrape: self.last_scrape()?, ..Counts::default() };
+        for kind in Kind::ALL {
+            counts.chunks.insert(kind, 0);
+        }
+        for (kind, count) in self.rows("SELECT kind, count(*) FROM chunks GROUP BY kind", [], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)? as u64))
+        })? {
+            counts.chunks.insert(self.kind(&kind)?, count);
+        }
+        for (number, table) in [
+            (&mut counts.events, "events"),
+            (&mut counts.vectors, "vectors"),
+            (&mut counts.sources, "sources"),
+            (&mut counts.commits, "commits"),
+        ] {
+            let found: i64 = self
+                .connection
+                .query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
+                .map_err(|e| self.explain("read", e))?;
+            *number = found as u64;
+        }
+        Ok(counts)
+    }
+
+    /// A SHA-256 in hexadecimal over the ids of the current chunks in their order (8 bytes each, big-endian). What a chunk says is part of
+    /// its id, so an index that carries this hash holds exactly the current chunks.
+    pub fn content_hash(&self) -> Result<String> {
+        let mut ids = self.rows("SELECT id FROM chunks", [], |row| row.get::<_, i64>(0))?;
+        ids.sort_unstable();
+        let bytes: Vec<u8> = ids.into_iter().flat_map(i64::to_be_bytes).collect();
+        Ok(crate::fs::sha256(&bytes))
+    }
+
+    pub(super) fn rows<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let fail = |e| self.explain("read", e);
+        let mut statement = self.connection.prepare_cached(sql).map_err(fail)?;
+        let rows = statement.query_map(params, read).map_err(fail)?;
+        rows.collect::<rusqlite::Result<_>>().map_err(fail)
+    }
+
+    fn chunk(&self, (kind, chunk): (String, Chunk)) -> Result<Chunk> {
+        Ok(Chunk { kind: self.kind(&kind)?, ..chunk })
+    }
+}
+
+/// A chunk whose kind is still to be read from its name.
+fn raw_chunk(row: &Row<'_>) -> rusqlite::Result<(String, Chunk)> {
+    let path: String = row.get(2)?;
+    let chunk = Chunk {
+        id: row.get::<_, i64>(0)? as u64,
+        kind: Kind::Document,
+        group: path.clone(),
+        path,
+        line: row.get(3)?,
+        end_line: row.get(4)?,
+        title: row.get(5)?,
+        text: row.get(6)?,
+        date: row.get(7)?,
+    };
+    Ok((row.get(1)?, chunk))
 }

@@ -1,0 +1,310 @@
+//! Pairs, splits and the leakage check together: examples, and properties over made-up projects.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::eligible::MIN_CHARACTERS;
+use super::*;
+use crate::error::ErrorKind;
+use crate::store::Kind;
+
+fn chunk(id: u64, kind: Kind, path: &str, line: u32, title: &str, text: &str) -> Chunk {
+    let (path, group) = (path.to_owned(), path.to_owned());
+    Chunk { id, kind, path, line, end_line: line + 3, title: title.to_owned(), text: text.to_owned(), date: None, group }
+}
+
+/// A text of its own that is long enough.
+fn text(topic: &str) -> String {
+    format!("{topic}: a paragraph that talks of {topic} and of nothing else at some length")
+}
+
+fn ids(pairs: &[Pair]) -> Vec<(u64, u64)> {
+    pairs.iter().map(|pair| (pair.anchor, pair.positive)).collect()
+}
+
+#[test]
+fn sections_of_a_session_and_pieces_of_a_section_are_pairs_in_the_order_of_the_file() {
+    let chunks = [
+        chunk(9, Kind::Session, "s/a.md", 1, "A > Goals", &text("alpha")),
+        chunk(3, Kind::Session, "s/a.md", 10, "A > Log", &text("beta")),
+        chunk(5, Kind::Session, "s/a.md", 20, "A > Log", &text("gamma")),
+        chunk(1, Kind::Session, "s/b.md", 1, "B > Goals", &text("delta")),
+    ];
+    let pairs = semantic(&chunks);
+    // 3 with 5 are pieces of one section; 9 with either are two sections; b.md has only one chunk.
+    assert_eq!(ids(&pairs), [(3, 5), (9, 3), (9, 5)]);
+    assert!(pairs.iter().all(|pair| pair.group == "s/a.md"));
+    let mut shuffled = chunks.to_vec();
+    shuffled.reverse();
+    assert_eq!(semantic(&shuffled), pairs);
+}
+
+#[test]
+fn documents_pair_neighbours_under_one_heading_and_code_pairs_neighbours() {
+    let document = [
+        chunk(1, Kind::Document, "d.md", 1, "Guide", &text("intro")),
+        chunk(2, Kind::Document, "d.md", 9, "Guide > Install", &text("install")),
+        chunk(3, Kind::Document, "d.md", 20, "Guide > Use", &text("use")),
+        chunk(4, Kind::Document, "d.md", 30, "Annex > Licence", &text("licence")),
+    ];
+    assert_eq!(ids(&semantic(&document)), [(1, 2), (2, 3)]);
+    let code: Vec<Chunk> = (0..3)
+        .map(|i| chunk(i, Kind::Code, "x.rs", 10 * i as u32 + 1, "x.rs", &text(&format!("fn{}", ["a", "b", "c"][i as usize]))))
+        .collect();
+    assert_eq!(ids(&semantic(&code)), [(0, 1), (1, 2)]);
+}
+
+#[test]
+fn a_long_session_gives_a_bounded_number_of_pairs() {
+    let chunks: Vec<Chunk> =
+        (0..200).map(|i| chunk(i, Kind::Session, "s/a.md", i as u32 + 1, &format!("A > {i}"), &text(&letters(i)))).collect();
+    let pairs = semantic(&chunks);
+    assert_eq!(pairs.len(), within::MAX_SESSION_PAIRS);
+    assert!(pairs.iter().any(|pair| pair.anchor > 150), "the choice is spread over the session");
+}
+
+#[test]
+fn short_chunks_and_texts_of_several_groups_are_on_no_side() {
+    let template = "Session started at 12:01 on 2025-08-16 with the goal to be written down here";
+    let filled = "session started at 7:45 on 2025-09-03 with the  goal to be written down here";
+    let mut chunks = Vec::new();
+    for (g, path) in ["s/a.md", "s/b.md"].into_iter().enumerate() {
+        let id = 10 * g as u64;
+        chunks.push(chunk(id + 1, Kind::Session, path, 1, "S > One", &text(&format!("one {path}"))));
+        chunks.push(chunk(id + 2, Kind::Session, path, 2, "S > Two", &text(&format!("two {path}"))));
+        chunks.push(chunk(id + 3, Kind::Session, path, 3, "S > Start", if g == 0 { template } else { filled }));
+        chunks.push(chunk(id + 4, Kind::Session, path, 4, "S > Todo", &"x".repeat(MIN_CHARACTERS - 1)));
+    }
+    // A text twice in one group is there once: its first place.
+    chunks.push(chunk(0, Kind::Session, "s/a.md", 9, "S > Again", &text("one s/a.md")));
+    assert_eq!(ids(&semantic(&chunks)), [(1, 2), (11, 12)]);
+}
+
+fn commit(hash: &str, subject: &str, files: &[&str]) -> Commit {
+    let files = files.iter().map(|file| (*file).to_owned()).collect();
+    Commit {
+        hash: hash.to_owned(),
+        date: "2025-01-01T00:00:00Z".to_owned(),
+        author: "A".to_owned(),
+        subject: subject.to_owned(),
+        body: String::new(),
+        files,
+    }
+}
+
+#[test]
+fn a_commit_is_paired_with_the_piece_of_a_file_that_its_message_talks_of() {
+    let message = "tokenizer.rs: truncate sequences at the longest position before padding";
+    let chunks = [
+        chunk(1, Kind::Commit, "c1", 0, message, message),
+        chunk(2, Kind::Code, "src/tokenizer.rs", 1, "src/tokenizer.rs", "use std::path::Path; // imports and other things that come first"),
+        chunk(
+            3,
+            Kind::Code,
+            "src/tokenizer.rs",
+            50,
+            "src/tokenizer.rs",
+            "/// Truncate the sequences that are longer than the longest position",
+        ),
+        chunk(4, Kind::Code, "src/other.rs", 1, "src/other.rs", "/// Truncate sequences at the longest position, which nobody mentioned"),
+    ];
+    let touched = commit("c1", message, &["src/other.rs", "src/tokenizer.rs"]);
+    let pairs = semantic_with_commits(&chunks, std::slice::from_ref(&touched));
+    assert!(ids(&pairs).contains(&(1, 3)), "{pairs:?}");
+    assert!(!pairs.iter().any(|pair| pair.positive == 4 || (pair.anchor, pair.positive) == (1, 2)));
+    // The commit's group and the file's are one component now, also for the pair inside the file.
+    assert!(pairs.iter().all(|pair| pair.group == "c1"), "{pairs:?}");
+
+    let many: Vec<String> = (0..30).map(|i| format!("f{i}")).collect();
+    let sweeping = Commit { files: many.into_iter().chain(touched.files.clone()).collect(), ..touched };
+    assert_eq!(ids(&semantic_with_commits(&chunks, &[sweeping])), [(2, 3)], "a commit of more than 30 files says nothing");
+}
+
+#[test]
+fn the_latest_groups_are_the_test() {
+    let mut chunks = Vec::new();
+    for session in 0..20u64 {
+        for section in 0..4 {
+            let id = session * 10 + section;
+            let mut made = chunk(
+                id,
+                Kind::Session,
+                &format!("s/{:02}.md", (session * 7) % 20),
+                section as u32,
+                &format!("S > {section}"),
+                &text(&letters(id)),
+            );
+            made.date = Some(format!("2025-08-{:02}T10:00:00Z", session + 1));
+            chunks.push(made);
+        }
+    }
+    let pairs = semantic(&chunks);
+    let parts = split(&pairs, &chunks, 1, Fractions::default()).expect("enough");
+    check(&parts, &chunks).expect("no leak");
+    assert_eq!(parts.groups, [14, 2, 4]);
+    assert_eq!(parts.test_from.as_deref(), Some("2025-08-17T10:00:00Z"));
+    let session = |pair: &Pair| pair.anchor / 10;
+    assert!(parts.test.iter().all(|pair| session(pair) >= 16));
+    assert!(parts.validation.iter().all(|pair| (14..16).contains(&session(pair))));
+    assert!(parts.train.iter().all(|pair| session(pair) < 14));
+    assert_eq!(split(&pairs, &chunks, 2, Fractions::default()), Ok(parts), "time decides, not the seed");
+}
+
+#[test]
+fn without_dates_the_seed_decides() {
+    let chunks = undated(40, 4);
+    let pairs = semantic(&chunks);
+    let with = |seed| split(&pairs, &chunks, seed, Fractions::default()).expect("enough");
+    assert_eq!(with(1), with(1));
+    assert_ne!(with(1), with(2));
+    let mut backwards = pairs.clone();
+    backwards.reverse();
+    assert_eq!(split(&backwards, &chunks, 1, Fractions::default()), Ok(with(1)));
+    assert_eq!(with(1).test_from, None);
+}
+
+#[test]
+fn too_little_is_told_and_is_no_panic() {
+    assert_eq!(split(&[], &[], 0, Fractions::default()), Err(TooLittle::Groups { found: 0 }));
+    let few = undated(MIN_GROUPS, 3);
+    let pairs = semantic(&few);
+    assert_eq!(pairs.len(), 3 * MIN_GROUPS);
+    assert_eq!(split(&pairs, &few, 0, Fractions::default()), Err(TooLittle::Pairs { found: pairs.len() }));
+    let enough = undated(12, 4);
+    let tiny = Fractions::new(0.01, 0.01).expect("fractions");
+    assert_eq!(split(&semantic(&enough), &enough, 0, tiny), Err(TooLittle::Test { groups: 0, pairs: 0 }));
+}
+
+#[test]
+fn a_leak_of_any_sort_is_a_bug() {
+    let chunks = undated(40, 4);
+    let pairs = semantic(&chunks);
+    let clean = split(&pairs, &chunks, 1, Fractions::default()).expect("enough");
+    check(&clean, &chunks).expect("clean");
+    let refused = |split: &Split, chunks: &[Chunk], what: &str| {
+        let error = check(split, chunks).expect_err(what);
+        assert_eq!(error.kind(), ErrorKind::Bug);
+        assert!(error.message().contains(what), "{error}");
+    };
+
+    let mut row = clean.clone();
+    row.test.push(row.train[0].clone());
+    refused(&row, &chunks, "the component");
+
+    let mut renamed = clean.clone();
+    let moved = renamed.train.remove(0);
+    renamed.test.push(Pair { group: "unheard of".to_owned(), ..moved });
+    refused(&renamed, &chunks, "chunk ");
+
+    let mut torn = clean.clone();
+    let by_id: BTreeMap<u64, &Chunk> = chunks.iter().map(|chunk| (chunk.id, chunk)).collect();
+    let group = by_id[&torn.train[0].anchor].group.clone();
+    let (mut some, rest): (Vec<Pair>, Vec<Pair>) = torn.train.into_iter().partition(|pair| pair.group == group);
+    torn.train = rest;
+    // Two pairs of one group that share no chunk.
+    some.retain(|pair| pair.anchor % 10 / 2 == pair.positive % 10 / 2);
+    assert_eq!(some.len(), 2);
+    torn.validation.push(Pair { group: "x".to_owned(), ..some[0].clone() });
+    torn.train.push(Pair { group: "y".to_owned(), ..some[1].clone() });
+    refused(&torn, &chunks, "the group");
+
+    let copied = |test: &str| {
+        let mut copies = chunks.clone();
+        let from = by_id[&clean.train[0].anchor].clone();
+        let to = copies.iter_mut().find(|chunk| chunk.id == clean.test[0].anchor).expect("there");
+        (to.title, to.text) = (format!("{}{test}", from.title), from.text.to_uppercase());
+        copies
+    };
+    refused(&clean, &copied(""), "the text");
+    refused(&clean, &copied(" of another title"), "the text");
+
+    let mut unknown = clean.clone();
+    unknown.test[0].positive = 999_999;
+    refused(&unknown, &chunks, "is not there");
+    let mut own = clean.clone();
+    own.test[0].positive = own.test[0].anchor;
+    refused(&own, &chunks, "with itself");
+}
+
+/// `groups` sessions of `sections` sections without dates; session g has the ids 10 g, 10 g + 1 ...
+fn undated(groups: usize, sections: usize) -> Vec<Chunk> {
+    let all = (0..groups as u64).flat_map(|g| (0..sections as u64).map(move |s| (g, s)));
+    all.map(|(g, s)| {
+        chunk(10 * g + s, Kind::Session, &format!("s/{g:03}.md"), s as u32 + 1, &format!("S > {s}"), &text(&letters(10 * g + s)))
+    })
+    .collect()
+}
+
+/// A number in letters, because numbers do not tell texts apart here.
+fn letters(number: u64) -> String {
+    number.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect()
+}
+
+/// Made-up projects: few words and paths, so that equal texts, shared groups, short texts and links between groups all happen.
+fn projects() -> impl Strategy<Value = (Vec<Chunk>, Vec<Commit>)> {
+    let one = (0usize..4, 0usize..30, 0u32..40, 0usize..5, 0usize..60, proptest::option::of(1u32..29));
+    proptest::collection::vec(one, 0..300).prop_map(|rows| {
+        let mut commits: BTreeMap<String, Commit> = BTreeMap::new();
+        let mut chunks = Vec::new();
+        for (id, (kind, file, line, title, topic, day)) in rows.into_iter().enumerate() {
+            let kind = Kind::ALL[kind];
+            let path = format!("{}/{}.x", kind.name(), letters(file as u64));
+            let body = if topic < 50 { text(&letters(if topic < 5 { topic } else { topic + id } as u64)) } else { "short".to_owned() };
+            let mut made = chunk(id as u64, kind, &path, line, &format!("T > {title}"), &body);
+            made.date = day.map(|day| format!("2025-01-{day:02}"));
+            if kind == Kind::Commit {
+                let files: Vec<String> =
+                    (0..topic % 5).flat_map(|i| ["code", "document"].map(|k| format!("{k}/{}.x", letters((file + i) as u64)))).collect();
+                let subject = format!("a paragraph that talks of {} at some length", files.join(" "));
+                commits.entry(path.clone()).or_insert(Commit { hash: path, subject: subject.clone(), files, ..commit("", "", &[]) });
+            }
+            chunks.push(made);
+        }
+        (chunks, commits.into_values().collect())
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn pairs_are_of_two_different_texts_of_one_component((chunks, commits) in projects()) {
+        let pairs = semantic_with_commits(&chunks, &commits);
+        let by_id: BTreeMap<u64, &Chunk> = chunks.iter().map(|chunk| (chunk.id, chunk)).collect();
+        let mut component_of: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        for pair in &pairs {
+            let (anchor, positive) = (by_id[&pair.anchor], by_id[&pair.positive]);
+            prop_assert!(anchor.text != positive.text);
+            prop_assert!(seen.insert((anchor.id.min(positive.id), anchor.id.max(positive.id))));
+            for chunk in [anchor, positive] {
+                prop_assert_eq!(*component_of.entry(&chunk.group).or_insert(&pair.group), pair.group.as_str());
+            }
+            prop_assert!(anchor.group == positive.group || anchor.kind == Kind::Commit);
+        }
+        prop_assert!(pairs.is_sorted());
+        let mut shuffled = chunks.clone();
+        shuffled.reverse();
+        prop_assert_eq!(semantic_with_commits(&shuffled, &commits), pairs);
+    }
+
+    #[test]
+    fn no_split_leaks_and_none_loses_a_pair((chunks, commits) in projects(), seed in any::<u64>(), validation in 0.01f64..0.4, test in 0.01f64..0.5) {
+        let pairs = semantic_with_commits(&chunks, &commits);
+        let fractions = Fractions::new(validation, test).expect("fractions");
+        if let Ok(parts) = split(&pairs, &chunks, seed, fractions) {
+            check(&parts, &chunks).expect("no leak");
+            let mut all = [parts.train.clone(), parts.validation.clone(), parts.test.clone()].concat();
+            all.sort();
+            prop_assert_eq!(&all, &pairs);
+            // A pair that goes to the other side is found out.
+            let mut leaking = parts.clone();
+            if let Some(index) = leaking.test.iter().position(|pair| leaking.test.iter().filter(|other| other.group == pair.group).count() > 1) {
+                let moved = leaking.test.remove(index);
+                leaking.train.push(moved);
+                prop_assert!(check(&leaking, &chunks).is_err());
+            }
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Search as a whole, over a real store with FTS5 and a brute-force vector index.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::lexical::{MAX_TERMS, STOP_WORDS, match_expression, terms};
+use super::*;
+use crate::error::ErrorKind;
+use crate::store::{Content, Piece, Source};
+
+/// Cosine similarity with every vector: what an index approximates.
+struct BruteForce(Vec<(u64, Vec<f32>)>);
+
+impl VectorIndex for BruteForce {
+    fn nearest(&self, query: &[f32], k: usize) -> Result<Vec<(u64, f32)>> {
+        let norm = |v: &[f32]| v.iter().map(|x| x * x).sum::<f32>().sqrt();
+        let cosine = |v: &[f32]| v.iter().zip(query).map(|(a, b)| a * b).sum::<f32>() / (norm(v) * norm(query));
+        let mut all: Vec<(u64, f32)> = self.0.iter().map(|(id, v)| (*id, cosine(v))).collect();
+        all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        all.truncate(k);
+        Ok(all)
+    }
+}
+
+struct Project {
+    _folder: tempfile::TempDir,
+    store: Store,
+}
+
+impl Project {
+    /// Each row is one file (or commit) of one chunk: kind, path, title, text.
+    fn new(rows: &[(Kind, &str, &str, &str)]) -> Project {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut store = Store::open(&folder.path().join("patina.db")).expect("a store");
+        let sources: Vec<Source> = rows.iter().map(|row| source(*row)).collect();
+        store.put_sources(&sources.iter().map(|source| (source, None)).collect::<Vec<_>>()).expect("put");
+        Project { _folder: folder, store }
+    }
+
+    fn id(&self, path: &str) -> u64 {
+        self.store.chunks().expect("chunks").into_iter().find(|chunk| chunk.path == path).expect("the path").id
+    }
+
+    fn lexical(&self, question: &str, options: &Options) -> Vec<Hit> {
+        search(&self.store, None, None, question, &Options { mode: Mode::Lexical, ..options.clone() }).expect("search")
+    }
+}
+
+fn source((kind, path, title, text): (Kind, &str, &str, &str)) -> Source {
+    let end_line = 9 + text.lines().count() as u32;
+    let (title, text) = (title.to_owned(), text.to_owned());
+    let content = Content {
+        kind,
+        path: path.to_owned(),
+        hash: crate::fs::sha256(text.as_bytes()),
+        date: Some("2025-08-16".to_owned()),
+        commit: None,
+        pieces: vec![Piece { title, text, line: 10, end_line }],
+    };
+    Source { key: format!("file:{path}"), content }
+}
+
+fn paths(hits: &[Hit]) -> Vec<&str> {
+    hits.iter().map(|hit| hit.path.as_str()).collect()
+}
+
+fn small() -> Project {
+    Project::new(&[
+        (Kind::Session, "s/lock.md", "Locks", "Two processes at once.\n\nThe second is told who holds the lock.\nNothing is lost."),
+        (Kind::Code, "src/fs.rs", "src/fs.rs", "pub fn acquireLock(path: &Path) -> Result<Lock> {\n    create_folder(parent(path))?;\n}"),
+        (Kind::Document, "docs/a.md", "Guide > Vectors", "Vectors are cached by fingerprint and text hash.\nA stale index is refused."),
+        (Kind::Document, "docs/b.md", "Guide > Copy", "Vectors are  cached by fingerprint and text hash.\nA stale index is refused."),
+    ])
+}
+
+#[test]
+fn words_and_parts_of_identifiers_find_their_lines() {
+    let project = small();
+    let hits = project.lexical("who holds the lock?", &Options::default());
+    assert_eq!(paths(&hits), ["s/lock.md", "src/fs.rs"]);
+    let best = &hits[0];
+    assert_eq!((best.line, best.end_line), (12, 13), "the line that answers, in the file");
+    assert_eq!(best.snippet, "The second is told who holds the lock.\nNothing is lost.");
+    assert_eq!((best.kind, best.date.as_deref(), best.title.as_str()), (Kind::Session, Some("2025-08-16"), "Locks"));
+    assert!(best.score > hits[1].score && best.explain.is_empty());
+    assert_eq!(paths(&project.lexical("acquire", &Options::default())), ["src/fs.rs"]);
+    assert_eq!(paths(&project.lexical("acquireLock", &Options { limit: 1, ..Options::default() })), ["src/fs.rs"]);
+    assert_eq!(paths(&project.lexical("create_folder", &Options::default())), ["src/fs.rs"]);
+    assert!(project.lexical("zebra", &Options::default()).is_empty());
+    assert!(project.lexical("\u{1f600}!", &Options::default()).is_empty());
+    assert!(project.lexical("lock", &Options { limit: 0, ..Options::default() }).is_empty());
+}
+
+#[test]
+fn equal_texts_are_folded_and_kinds_filter() {
+    let project = small();
+    let hits = project.lexical("stale index", &Options::default());
+    assert_eq!((hits.len(), hits[0].duplicates), (1, 1));
+    let code = Options { kinds: vec![Kind::Code], ..Options::default() };
+    assert_eq!(paths(&project.lexical("lock", &code)), ["src/fs.rs"]);
+    assert!(project.lexical("stale", &code).is_empty());
+}
+
+#[test]
+fn a_filter_that_little_passes_reads_deeper() {
+    let text = |i: usize| format!("needle number {i}");
+    let rows: Vec<(String, String)> = (0..DEPTH + 50).map(|i| (format!("d/{i}.md"), text(i))).collect();
+    let mut rows: Vec<(Kind, &str, &str, &str)> =
+        rows.iter().map(|(path, text)| (Kind::Document, path.as_str(), "needle", text.as_str())).collect();
+    rows.push((
+        Kind::Code,
+        "x.rs",
+        "x",
+        "a long text that has the needle only once and so many other words that it comes last of all in the list",
+    ));
+    let project = Project::new(&rows);
+    assert_eq!(paths(&project.lexical("needle", &Options { kinds: vec![Kind::Code], ..Options::default() })), ["x.rs"]);
+}
+
+#[test]
+fn modes_ask_the_retrievers_that_they_name() {
+    let project = small();
+    let (lock, fs, a) = (project.id("s/lock.md"), project.id("src/fs.rs"), project.id("docs/a.md"));
+    let base = BruteForce(vec![(lock, vec![1.0, 0.0]), (fs, vec![0.8, 0.6]), (a, vec![0.0, 1.0]), (424_242, vec![0.1, 1.0])]);
+    let other = BruteForce(vec![(fs, vec![1.0]), (a, vec![-1.0])]);
+    let ask = |mode, base, projection| {
+        search(&project.store, base, projection, "who holds the lock", &Options { mode, explain: true, ..Options::default() }).map(|hits| {
+            hits.into_iter()
+                .map(|hit| (hit.path, hit.explain.into_iter().map(|e| (e.retriever, e.rank)).collect::<Vec<_>>()))
+                .collect::<Vec<_>>()
+        })
+    };
+    let raw: Option<(&dyn VectorIndex, &[f32])> = Some((&base, &[0.0, 1.0]));
+    let projected: Option<(&str, &dyn VectorIndex, &[f32])> = Some(("semantic", &other, &[1.0]));
+    let row = |path: &str, said: &[(&str, usize)]| {
+        (path.to_owned(), said.iter().map(|(who, rank)| ((*who).to_owned(), *rank)).collect::<Vec<_>>())
+    };
+
+    // The vector of a chunk that the store does not have is passed over, and takes no rank.
+    assert_eq!(
+        ask(Mode::Vector, raw, None).expect("vector"),
+        [row("docs/a.md", &[("vector", 1)]), row("src/fs.rs", &[("vector", 2)]), row("s/lock.md", &[("vector", 3)])]
+    );
+    assert_eq!(
+        ask(Mode::Vector, raw, projected).expect("projection"),
+        [row("src/fs.rs", &[("projection:semantic", 1)]), row("docs/a.md", &[("projection:semantic", 2)])]
+    );
+    assert_eq!(
+        ask(Mode::Lexical, raw, projected).expect("lexical"),
+        [row("s/lock.md", &[("lexical", 1)]), row("src/fs.rs", &[("lexical", 2)])]
+    );
+    let hybrid = ask(Mode::Hybrid, raw, None).expect("hybrid");
+    assert_eq!(hybrid[1], row("src/fs.rs", &[("lexical", 2), ("vector", 2)]));
+    assert_eq!(hybrid[0], row("s/lock.md", &[("lexical", 1), ("vector", 3)]));
+    let all = ask(Mode::Hybrid, raw, projected).expect("all");
+    assert_eq!(all[0], row("src/fs.rs", &[("lexical", 2), ("vector", 2), ("projection:semantic", 1)]));
+
+    for mode in [Mode::Hybrid, Mode::Vector] {
+        let error = ask(mode, None, None).expect_err("no index");
+        assert_eq!(error.kind(), ErrorKind::Missing);
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("patina oxidize")));
+    }
+    let empty = search(&project.store, raw, None, " \n", &Options::default()).expect_err("empty");
+    assert_eq!(empty.kind(), ErrorKind::Usage);
+}
+
+#[test]
+fn one_retriever_gives_its_own_score_and_several_the_fused_one() {
+    let project = small();
+    let lock = project.id("s/lock.md");
+    let base = BruteForce(vec![(lock, vec![3.0, 4.0])]);
+    let score = |mode| {
+        let hits =
+            search(&project.store, Some((&base, &[1.0, 0.0])), None, "second", &Options { mode, ..Options::default() }).expect("search");
+        hits[0].score
+    };
+    assert!((score(Mode::Vector) - 0.6).abs() < 1e-6);
+    assert!((score(Mode::Hybrid) - 2.0 / 61.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_hit_has_stable_names_in_json_and_nothing_that_a_terminal_obeys() {
+    let project =
+        Project::new(&[(Kind::Document, "docs/\u{1b}[2Jevil.md", "Guide \u{1b}]0;owned\u{7}> A", "needle \u{1b}[31mred\u{202e}")]);
+    let hits = project.lexical("needle", &Options { explain: true, ..Options::default() });
+    let json = serde_json::to_value(&hits[0]).expect("json");
+    let names: Vec<&String> = json.as_object().expect("an object").keys().collect();
+    assert_eq!(
+        names.into_iter().map(String::as_str).collect::<BTreeSet<_>>(),
+        BTreeSet::from(["id", "kind", "path", "line", "end_line", "date", "title", "snippet", "score", "duplicates", "explain"])
+    );
+    assert_eq!(json["id"].as_str().map(str::len), Some(16));
+    assert_eq!(json["path"], "docs/evil.md");
+    assert_eq!(json["title"], "Guide > A");
+    assert_eq!(json["snippet"], "needle red");
+    assert_eq!(json["explain"][0]["retriever"], "lexical");
+}
+
+#[test]
+fn stop_words_are_sorted_for_the_search_in_them() {
+    assert!(STOP_WORDS.is_sorted());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// FTS5 itself says whether an expression is one: whatever is asked, it is never a syntax error.
+    #[test]
+    fn no_question_is_a_syntax_error(question in "(?s).{0,200}|[\"'*:^()+{}\\[\\], \0a-cNEARORNOTAND_\u{301}\u{1f600}\u{4f60}-]{0,120}") {
+        thread_local!(static PROJECT: Project = small());
+        PROJECT.with(|project| {
+            let found = terms(&question);
+            prop_assert!(found.len() <= MAX_TERMS);
+            if let Some(expression) = match_expression(&found) {
+                let rows = project.store.lexical(&expression, 10);
+                prop_assert!(rows.is_ok(), "{expression}: {rows:?}");
+            }
+            Ok(())
+        })?;
+    }
+
+    /// A question made of a text's own words finds the text.
+    #[test]
+    fn the_words_of_a_text_find_it(at in 0usize..3, from in 0usize..6) {
+        thread_local!(static PROJECT: Project = small());
+        PROJECT.with(|project| {
+            let chunk = project.store.chunks().expect("chunks")[at].clone();
+            let word = chunk.text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).nth(from).unwrap_or("lock").to_owned();
+            let hits = project.lexical(&word, &Options::default());
+            prop_assert!(hits.iter().any(|hit| hit.id == chunk.id || hit.duplicates > 0), "{word}");
+            Ok(())
+        })?;
+    }
+}
+
+#[test]
+fn a_megabyte_of_question_is_answered() {
+    let project = small();
+    let question = format!("lock {}", "\"NEAR(x^ *:) \u{1f512} ".repeat(60_000));
+    assert!(question.len() > 1 << 20);
+    assert_eq!(paths(&project.lexical(&question, &Options::default()))[0], "s/lock.md");
+}
+
+/// Lexical search on BEIR's SciFact, nDCG@10 x 100. Run with the folder of data sets in `PATINA_TEST_DATA`.
+#[test]
+#[ignore = "needs data that is not in the repository"]
+fn scifact_is_ranked_as_well_as_a_tuned_bm25() {
+    let Some(folder) = std::env::var_os("PATINA_TEST_DATA") else { return };
+    let folder = std::path::Path::new(&folder).join("scifact");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect("the data");
+    let rows = |name: &str| read(name).lines().map(|line| serde_json::from_str(line).expect("json")).collect::<Vec<serde_json::Value>>();
+    let text = |row: &serde_json::Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+    let corpus: Vec<[String; 3]> = rows("corpus.jsonl").iter().map(|row| ["_id", "title", "text"].map(|key| text(row, key))).collect();
+    let project = Project::new(
+        &corpus.iter().map(|[id, title, text]| (Kind::Document, id.as_str(), title.as_str(), text.as_str())).collect::<Vec<_>>(),
+    );
+    let mut relevant: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
+    for line in read("qrels/test.tsv").lines().skip(1) {
+        let fields: Vec<&str> = line.split('\t').collect();
+        relevant.entry(fields[0].to_owned()).or_default().insert(fields[1].to_owned(), fields[2].parse().expect("a grade"));
+    }
+    let gain = |grades: &mut dyn Iterator<Item = f64>| {
+        grades.take(10).enumerate().map(|(at, grade)| grade / (at as f64 + 2.0).log2()).sum::<f64>()
+    };
+    let mut total = 0.0;
+    for query in rows("queries.jsonl") {
+        let Some(grades) = relevant.get(&text(&query, "_id")) else { continue };
+        let hits = project.lexical(&text(&query, "text"), &Options::default());
+        let mut ideal: Vec<f64> = grades.values().copied().collect();
+        ideal.sort_by(|a, b| b.total_cmp(a));
+        total += gain(&mut hits.iter().map(|hit| grades.get(&hit.path).copied().unwrap_or(0.0))) / gain(&mut ideal.into_iter());
+    }
+    let ndcg = 100.0 * total / relevant.len() as f64;
+    assert!(ndcg >= 66.0, "nDCG@10 is {ndcg:.2}");
+}

@@ -5,4 +5,7 @@
 
 pub mod error;
 pub mod fs;
+pub mod index;
+pub mod metrics;
 pub mod progress;
+pub mod train;

@@ -6,6 +6,8 @@
 pub mod embed;
 pub mod error;
 pub mod fs;
+pub mod index;
+pub mod metrics;
 pub mod model;
 pub mod pairs;
 pub mod progress;
@@ -13,3 +15,4 @@ pub mod recipe;
 pub mod scrape;
 pub mod search;
 pub mod store;
+pub mod train;

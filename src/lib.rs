@@ -3,6 +3,7 @@
 //! The rooms follow the way of the data: recipe, model, embed, store, scrape, pairs, train, index, search, cli. A later room may
 //! import earlier ones, never the reverse; `error`, `fs` and `progress` lie under all. `docs/ARCHITECTURE.md` draws it.
 
+pub mod cli;
 pub mod embed;
 pub mod error;
 pub mod fs;

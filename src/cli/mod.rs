@@ -7,6 +7,7 @@ mod init;
 mod model;
 mod oxidize;
 mod project;
+mod projections;
 mod report;
 mod runtime;
 mod scrape;
@@ -14,6 +15,7 @@ mod scry;
 mod setup;
 mod status;
 mod vectors_out;
+mod verdicts;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,0 +1,257 @@
+//! Training, judging and publishing one projection of the recipe, and what is kept of it.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::project::Embeddings;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fs;
+use crate::index::{Expected, Index, manifest_path};
+use crate::pairs::{self, Fractions};
+use crate::progress::Job;
+use crate::recipe::{Architecture as RecipeArchitecture, Loss as RecipeLoss, PairSource, ProjectionPlan};
+use crate::search::lexical;
+use crate::store::{Chunk, Store};
+use crate::train::{Architecture, History, Loss, Projection, TrainConfig, Trial, Vectors, Verdict, judge, train};
+
+/// Raised when a change of Patina's own makes other projections of the same input.
+const TRAINING_VERSION: u32 = 1;
+
+/// BM25 is asked for the verdict's table as long as there are no more held-out questions than this: each costs some milliseconds.
+const LEXICAL_QUESTIONS: usize = 1000;
+
+/// Bytes of a record file that are read.
+const RECORD_LIMIT: u64 = 16 << 20;
+
+/// What became of a projection, kept beside it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Outcome {
+    /// Of everything that the outcome rests on; the same inputs are not trained on twice.
+    pub inputs: String,
+    /// The name in the recipe.
+    pub name: String,
+    /// `mlp-2layer`, `linear` or `residual`.
+    pub architecture: String,
+    /// Whether search uses it.
+    pub published: bool,
+    /// Whether the recipe asks for the gate.
+    pub gate: bool,
+    /// One sentence for people.
+    pub reason: String,
+    /// Pairs to train on, to stop by, and to judge by.
+    pub pairs: Option<[usize; 3]>,
+    /// Separate groups of the same.
+    pub groups: Option<[usize; 3]>,
+    /// The figures; none where there was too little to train on.
+    pub verdict: Option<Verdict>,
+    /// The run; none where there was too little to train on.
+    pub history: Option<History>,
+    /// The SHA-256 of the projection's file, if published.
+    pub sha256: Option<String>,
+    /// Numbers of a projected vector.
+    pub output_dim: usize,
+}
+
+impl Outcome {
+    /// What is kept of a projection, if anything is.
+    pub fn read(path: &Path) -> Result<Option<Outcome>> {
+        let bytes = match fs::read_limited(path, RECORD_LIMIT) {
+            Ok(bytes) => bytes,
+            Err(_) if !path.exists() => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|e| Error::corrupt(format!("the projection's record does not parse: {e}")).at(path).hint("run `patina oxidize`"))
+    }
+}
+
+/// What all projections of a run share.
+pub(super) struct Ground<'a> {
+    pub store: &'a Store,
+    pub chunks: &'a [Chunk],
+    pub vectors: &'a [(u64, Vec<f32>)],
+    pub fingerprint: &'a str,
+    pub content_hash: &'a str,
+    pub embeddings: &'a Embeddings,
+}
+
+/// The hash of everything that a projection depends on.
+pub(super) fn inputs(plan: &ProjectionPlan, fingerprint: &str, content_hash: &str) -> Result<String> {
+    let plan = serde_json::to_string(plan).map_err(|e| Error::bug(format!("the plan has no JSON form: {e}")))?;
+    Ok(fs::sha256(format!("{TRAINING_VERSION}\n{fingerprint}\n{content_hash}\n{plan}").as_bytes()))
+}
+
+/// Whether what is kept was made from these inputs and is whole.
+pub(super) fn is_current(outcome: &Outcome, inputs: &str, embeddings: &Embeddings) -> bool {
+    let whole = || match &outcome.sha256 {
+        None => !embeddings.projection(&outcome.name).exists(),
+        Some(sha256) => {
+            fs::sha256_file(&embeddings.projection(&outcome.name)).is_ok_and(|found| found == *sha256)
+                && embeddings.projection_index(&outcome.name).exists()
+        }
+    };
+    outcome.inputs == inputs && whole()
+}
+
+/// Trains, judges, and publishes a projection if it wins, or if the recipe turns the gate off.
+pub(super) fn make(plan: &ProjectionPlan, ground: &Ground<'_>, job: Job<'_>) -> Result<Outcome> {
+    let inputs = inputs(plan, ground.fingerprint, ground.content_hash)?;
+    let mut outcome = Outcome {
+        inputs,
+        name: plan.name.clone(),
+        architecture: plan.architecture.name().to_owned(),
+        published: false,
+        gate: plan.gate,
+        reason: String::new(),
+        pairs: None,
+        groups: None,
+        verdict: None,
+        history: None,
+        sha256: None,
+        output_dim: plan.output,
+    };
+    let PairSource::Semantic = plan.pairs;
+    let pairs = pairs::semantic_with_commits(ground.chunks, &ground.store.commits()?);
+    match pairs::split(&pairs, ground.chunks, plan.seed, Fractions::default()) {
+        Err(too_little) => {
+            outcome.reason = format!("not trained: {too_little}");
+            withdraw(ground.embeddings, &plan.name)?;
+        }
+        Ok(split) => {
+            pairs::check(&split, ground.chunks)?;
+            let projection = trained(plan, ground, &split, &mut outcome, job)?;
+            if outcome.published {
+                publish(&projection, plan, ground, &mut outcome, job)?;
+            } else {
+                withdraw(ground.embeddings, &plan.name)?;
+            }
+        }
+    }
+    write(&ground.embeddings.verdict(&plan.name), &outcome)?;
+    Ok(outcome)
+}
+
+fn trained(plan: &ProjectionPlan, ground: &Ground<'_>, split: &pairs::Split, outcome: &mut Outcome, job: Job<'_>) -> Result<Projection> {
+    let vectors = Vectors::new(plan.input, ground.vectors)?;
+    let rows = |pairs: &[pairs::Pair]| vectors.pairs(pairs.iter().map(|pair| (pair.anchor, pair.positive, pair.group.as_str()))).0;
+    let (training, validation, test) = (rows(&split.train), rows(&split.validation), rows(&split.test));
+    outcome.pairs = Some([training.len(), validation.len(), test.len()]);
+    outcome.groups = Some(split.groups);
+    let (projection, history) = train(&config(plan), &vectors, &training, &validation, job)?;
+    outcome.history = Some(history);
+
+    let texts: HashMap<u64, String> = ground.chunks.iter().map(|chunk| (chunk.id, chunk.embed_text())).collect();
+    let lexical = |row: usize, limit: usize| -> Result<Vec<usize>> {
+        let Some(text) = texts.get(&vectors.id_of(row)) else { return Ok(Vec::new()) };
+        let Some(expression) = lexical::match_expression(&lexical::terms(text)) else { return Ok(Vec::new()) };
+        let found = ground.store.lexical(&expression, limit)?;
+        Ok(found.into_iter().filter_map(|(id, _)| vectors.row_of(id)).collect())
+    };
+    let verdict = judge(
+        &Trial {
+            vectors: &vectors,
+            test: &test,
+            candidates: None,
+            projection: &projection,
+            lexical: (test.len() <= LEXICAL_QUESTIONS).then_some(&lexical),
+            must_beat_lexical: false,
+            seed: plan.seed,
+        },
+        job,
+    )?;
+    outcome.published = verdict.published || !plan.gate;
+    outcome.reason = match (verdict.published, plan.gate) {
+        (false, false) => format!("published because the recipe says `gate: off`, though the gate says: {}", verdict.reason),
+        _ => verdict.reason.clone(),
+    };
+    outcome.verdict = Some(verdict);
+    Ok(projection)
+}
+
+fn config(plan: &ProjectionPlan) -> TrainConfig {
+    let architecture = match plan.architecture {
+        RecipeArchitecture::Mlp2Layer => Architecture::Mlp,
+        RecipeArchitecture::Linear => Architecture::Linear,
+        RecipeArchitecture::Residual => Architecture::Residual,
+    };
+    TrainConfig {
+        epochs: plan.epochs,
+        batch_size: plan.batch_size,
+        learning_rate: plan.learning_rate,
+        weight_decay: plan.weight_decay,
+        loss: match plan.loss {
+            RecipeLoss::InfoNce { temperature } => Loss::InfoNce { temperature },
+            RecipeLoss::Triplet { margin } => Loss::Triplet { margin },
+        },
+        patience: plan.patience,
+        seed: plan.seed,
+        ..TrainConfig::new(architecture, plan.input, plan.hidden, plan.output)
+    }
+}
+
+/// The projection's file, then its index: a reader that finds the old index beside the new file sees that they do not belong
+/// together.
+fn publish(projection: &Projection, plan: &ProjectionPlan, ground: &Ground<'_>, outcome: &mut Outcome, job: Job<'_>) -> Result<()> {
+    let path = ground.embeddings.projection(&plan.name);
+    projection.save(&path)?;
+    let sha256 = fs::sha256_file(&path)?;
+    let raw: Vec<f32> = ground.vectors.iter().flat_map(|(_, vector)| vector.iter().copied()).collect();
+    let projected = projection.apply_rows(&raw)?;
+    let items: Vec<(u64, &[f32])> = ground.vectors.iter().map(|(id, _)| *id).zip(projected.chunks_exact(plan.output)).collect();
+    let made_from = expected(plan.output, &sha256, ground.fingerprint, ground.content_hash);
+    Index::build(&ground.embeddings.projection_index(&plan.name), &made_from, &items, job)?;
+    outcome.sha256 = Some(sha256);
+    Ok(())
+}
+
+/// What an index of projected vectors must be made from.
+pub(super) fn expected(dimensions: usize, sha256: &str, fingerprint: &str, content_hash: &str) -> Expected {
+    Expected {
+        fingerprint: fingerprint.to_owned(),
+        dimensions,
+        content_hash: content_hash.to_owned(),
+        projection_sha256: Some(sha256.to_owned()),
+    }
+}
+
+/// Removes what an earlier run published.
+fn withdraw(embeddings: &Embeddings, name: &str) -> Result<()> {
+    let index = embeddings.projection_index(name);
+    fs::remove_file(&manifest_path(&index))?;
+    fs::remove_file(&index)?;
+    fs::remove_file(&embeddings.projection(name))
+}
+
+fn write(path: &Path, outcome: &Outcome) -> Result<()> {
+    let json = serde_json::to_vec_pretty(outcome).map_err(|e| Error::bug(format!("the outcome has no JSON form: {e}")))?;
+    fs::write_atomic(path, |out| out.write_all(&json))
+}
+
+/// A published projection that is ready for search, or the reason why it is not.
+pub(super) fn open(name: &str, embeddings: &Embeddings, fingerprint: &str, content_hash: &str) -> Result<(Projection, Index)> {
+    let hint = "run `patina oxidize`";
+    let Some(outcome) = Outcome::read(&embeddings.verdict(name))? else {
+        return Err(Error::missing(format!("the projection {name:?} was never trained")).hint(hint));
+    };
+    let Some(sha256) = outcome.sha256.filter(|_| outcome.published) else {
+        return Err(Error::missing(format!("the projection {name:?} is not published: {}", outcome.reason))
+            .hint("search without it, or set `gate: off` in the recipe and run `patina oxidize`"));
+    };
+    let path = embeddings.projection(name);
+    let found = match fs::sha256_file(&path) {
+        Ok(found) => found,
+        Err(_) if !path.exists() => return Err(Error::new(ErrorKind::Stale, "the projection's file is gone").at(path).hint(hint)),
+        Err(e) => return Err(e),
+    };
+    if found != sha256 {
+        return Err(Error::corrupt(format!("the projection has SHA-256 {found}, its record says {sha256}")).at(path).hint(hint));
+    }
+    let projection = Projection::load(&path)?;
+    let expected = expected(projection.output_dim(), &sha256, fingerprint, content_hash);
+    let index = Index::open(&embeddings.projection_index(name), &expected)?;
+    Ok((projection, index))
+}

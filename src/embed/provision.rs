@@ -94,7 +94,7 @@ impl Places {
         };
         Places {
             named: set(LIBRARY_VARIABLE).map(PathBuf::from),
-            cache: cache_root(),
+            cache: crate::model::cache::cache_root(),
             system: find::system_folders(),
             pythons,
             platform: Platform::current(),
@@ -106,19 +106,6 @@ impl Places {
     fn runtimes(&self) -> Option<PathBuf> {
         self.cache.as_ref().map(|cache| cache.join("runtime"))
     }
-}
-
-// To be replaced by `model::cache::cache_root()`, which states the rule for the whole application.
-fn cache_root() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let folder = set("PATINA_CACHE_DIR")
-        .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("patina")))
-        .or_else(|| if cfg!(windows) { set("LOCALAPPDATA").map(|folder| folder.join("patina")) } else { None })
-        .or_else(|| {
-            let below = if cfg!(target_os = "macos") { "Library/Caches/patina" } else { ".cache/patina" };
-            set("HOME").map(|home| home.join(below))
-        })?;
-    std::path::absolute(folder).ok()
 }
 
 /// The bytes of the start of a file, fewer if it is shorter.

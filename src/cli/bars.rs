@@ -68,7 +68,13 @@ impl Progress for Bars {
                 None if stage.told.elapsed() >= PLAIN_INTERVAL => {
                     stage.told = Instant::now();
                     let total = stage.total.map(|total| format!(" of {}", count(total))).unwrap_or_default();
-                    eprintln!("{}: {}{total} {} after {:.0} s", stage.label, count(stage.done), stage.unit, stage.started.elapsed().as_secs_f64());
+                    eprintln!(
+                        "{}: {}{total} {} after {:.0} s",
+                        stage.label,
+                        count(stage.done),
+                        stage.unit,
+                        stage.started.elapsed().as_secs_f64()
+                    );
                 }
                 None => {}
             }

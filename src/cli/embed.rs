@@ -141,10 +141,11 @@ impl Lines {
         if line.ends_with(b"\r") {
             line.pop();
         }
-        let line = String::from_utf8(line).map_err(|e| {
-            wrong("the line is not UTF-8".into(), e.utf8_error().valid_up_to() + 1).hint("convert the input to UTF-8")
-        })?;
-        parse(line).map(Some).map_err(|message| wrong(message, 1).hint("a JSON line has `text` (a string) or `input_ids` (a list of token ids)"))
+        let line = String::from_utf8(line)
+            .map_err(|e| wrong("the line is not UTF-8".into(), e.utf8_error().valid_up_to() + 1).hint("convert the input to UTF-8"))?;
+        parse(line)
+            .map(Some)
+            .map_err(|message| wrong(message, 1).hint("a JSON line has `text` (a string) or `input_ids` (a list of token ids)"))
     }
 }
 
@@ -187,7 +188,9 @@ mod tests {
         assert_eq!(parse(String::new()), Ok(Input::Text(String::new())));
         assert_eq!(parse(r#"{"text": "a", "id": 7}"#.into()), Ok(Input::Text("a".into())));
         assert_eq!(parse(r#"{"input_ids": [1, 2]}"#.into()), Ok(Input::Ids(vec![1, 2])));
-        for wrong in [r#"{"input_ids": [-1]}"#, r#"{"input_ids": "a"}"#, r#"{"txt": "a"}"#, r#"{"text": "a", "input_ids": [1]}"#, r#"{"text": 5}"#] {
+        for wrong in
+            [r#"{"input_ids": [-1]}"#, r#"{"input_ids": "a"}"#, r#"{"txt": "a"}"#, r#"{"text": "a", "input_ids": [1]}"#, r#"{"text": 5}"#]
+        {
             assert!(parse(wrong.into()).is_err(), "{wrong}");
         }
     }

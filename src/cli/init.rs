@@ -40,5 +40,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         fs::write_atomic(&ignore, |out| out.write_all(b"data/\n"))?;
     }
     let value = json!({ "recipe": path, "embedding_model": arguments.model });
-    context.report.result(&value, |_| format!("wrote {}\nnext: patina scrape, then patina oxidize, then patina scry \"a question\"", path.display()))
+    context
+        .report
+        .result(&value, |_| format!("wrote {}\nnext: patina scrape, then patina oxidize, then patina scry \"a question\"", path.display()))
 }

@@ -31,7 +31,9 @@ pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), env!("PATINA_REVISI
 /// Local-first text embeddings on ONNX Runtime and MLX, and the knowledge index built on them.
 #[derive(Debug, Parser)]
 #[command(name = "patina", version = VERSION, max_term_width = 100, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done; 1 failed while running; 2 usage, recipe, or something missing; 3 damaged or stale data; 4 busy; 70 a bug; 130 interrupted.")]
+#[command(
+    after_help = "Exit codes: 0 done; 1 failed while running; 2 usage, recipe, or something missing; 3 damaged or stale data; 4 busy; 70 a bug; 130 interrupted."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -55,7 +55,9 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
 
     let keys = store.chunk_keys()?;
     if keys.is_empty() {
-        return Err(Error::missing("there is nothing to embed: the store has no chunks").at(project.database()).hint("run `patina scrape`"));
+        return Err(Error::missing("there is nothing to embed: the store has no chunks")
+            .at(project.database())
+            .hint("run `patina scrape`"));
     }
     let embedded = embed_missing(&store, &setup, job)?;
     let content_hash = store.content_hash()?;

@@ -126,9 +126,8 @@ pub(super) fn finish(report: &Report, run: impl FnOnce() -> Result<()>) -> ExitC
         Err(_) => Error::bug("this is a bug in Patina").hint("please report it with the command and the lines above"),
     };
     if report.json {
-        let place = error.place().map(|place| {
-            json!({ "path": place.path, "line": place.at.map(|at| at.0), "column": place.at.map(|at| at.1) })
-        });
+        let place =
+            error.place().map(|place| json!({ "path": place.path, "line": place.at.map(|at| at.0), "column": place.at.map(|at| at.1) }));
         let value = json!({ "error": {
             "kind": error.kind().name(), "message": error.message(), "place": place, "hint": error.hint_text(),
         }});

@@ -83,7 +83,13 @@ fn options(arguments: &Arguments) -> Result<Options> {
 }
 
 /// Search that needs the question's vector. The indexes are checked before the model is loaded: a stale one is refused at once.
-fn with_vectors(project: &Project, store: &Store, arguments: &Arguments, question: &str, options: &Options) -> Result<(Option<String>, Vec<Hit>)> {
+fn with_vectors(
+    project: &Project,
+    store: &Store,
+    arguments: &Arguments,
+    question: &str,
+    options: &Options,
+) -> Result<(Option<String>, Vec<Hit>)> {
     let overrides = Overrides { runtime: arguments.runtime.clone(), ..Overrides::default() };
     let setup = setup::for_project(project, &overrides, Purpose::Query)?;
     let content_hash = store.content_hash()?;

@@ -24,7 +24,10 @@ pub(super) fn text(outcome: &Outcome, style: &Style) -> String {
         );
     }
     let Some(projection) = &verdict.projection else { return out };
-    out += &format!("  {}\n", style.dim("                     dim   nDCG@10   MRR@10  recall@10   projection's gain in nDCG@10 (95 % interval)"));
+    out += &format!(
+        "  {}\n",
+        style.dim("                     dim   nDCG@10   MRR@10  recall@10   projection's gain in nDCG@10 (95 % interval)")
+    );
     out += &row("projection", verdict.output_dim, projection, "");
     let rows: [(&str, usize, &Option<Comparison>); 3] = [
         ("raw vectors", verdict.input_dim, &verdict.raw),

@@ -102,10 +102,16 @@ impl Embedder {
     pub fn embed_query(&mut self, text: &str) -> Result<Vec<f32>> {
         let mut vector = Vec::new();
         let text = std::iter::once(Ok(Input::Text(text.to_owned())));
-        self.embed(text, TextKind::Query, Job::silent(), |_| "the query".into(), |_, row| {
-            vector = row.to_vec();
-            Ok(())
-        })?;
+        self.embed(
+            text,
+            TextKind::Query,
+            Job::silent(),
+            |_| "the query".into(),
+            |_, row| {
+                vector = row.to_vec();
+                Ok(())
+            },
+        )?;
         Ok(vector)
     }
 
@@ -205,9 +211,7 @@ impl<N: Fn(usize) -> String, S: FnMut(usize, &[f32]) -> Result<()>> Stream<'_, N
             let (row, reason) = match e {
                 EmptyRow { row } => (row, "it has no tokens".to_owned()),
                 TooLong { row, tokens, max } => (row, format!("it has {tokens} tokens and the model takes {max}")),
-                OutOfVocabulary { row, id, vocabulary } => {
-                    (row, format!("it has the token id {id} and the model has {vocabulary} tokens"))
-                }
+                OutOfVocabulary { row, id, vocabulary } => (row, format!("it has the token id {id} and the model has {vocabulary} tokens")),
                 other => return Error::bug(other.to_string()),
             };
             Error::usage(format!("{} cannot be embedded: {reason}", (self.name)(first + rows[row])))
@@ -223,7 +227,11 @@ impl<N: Fn(usize) -> String, S: FnMut(usize, &[f32]) -> Result<()>> Stream<'_, N
                 let names: Vec<String> = rows.iter().take(3).map(|&row| (self.name)(row)).collect();
                 let message = match rows.len() {
                     1 => format!("the vector of {} is not finite", names[0]),
-                    n => format!("the vector of {} is not finite (found in a batch of {n} with {})", (self.name)(rows[row]), names.join(", ")),
+                    n => format!(
+                        "the vector of {} is not finite (found in a batch of {n} with {})",
+                        (self.name)(rows[row]),
+                        names.join(", ")
+                    ),
                 };
                 return Err(Error::corrupt(message)
                     .at(&self.embedder.settings.folder)

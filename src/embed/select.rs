@@ -61,7 +61,9 @@ pub fn choose(wanted: RuntimeChoice) -> Result<Choice> {
     match wanted {
         RuntimeChoice::Onnx if ONNX => Ok(chosen(Runtime::Onnx, "asked for", "onnx was asked for")),
         RuntimeChoice::Mlx if MLX => Ok(chosen(Runtime::Mlx, "asked for", "mlx was asked for")),
-        RuntimeChoice::Auto if MLX && apple => Ok(chosen(Runtime::Mlx, "the faster one on Apple silicon", "MLX is faster on Apple silicon")),
+        RuntimeChoice::Auto if MLX && apple => {
+            Ok(chosen(Runtime::Mlx, "the faster one on Apple silicon", "MLX is faster on Apple silicon"))
+        }
         RuntimeChoice::Auto if ONNX => {
             let not_mlx = match (MLX, apple) {
                 (false, true) => "this build does not carry it",
@@ -72,7 +74,9 @@ pub fn choose(wanted: RuntimeChoice) -> Result<Choice> {
         }
         RuntimeChoice::Onnx => Err(missing(Runtime::Onnx)),
         RuntimeChoice::Mlx => Err(missing(Runtime::Mlx)),
-        RuntimeChoice::Auto => Err(Error::missing("this build of Patina carries no runtime").hint("build with the feature `onnx`, which is on by default")),
+        RuntimeChoice::Auto => {
+            Err(Error::missing("this build of Patina carries no runtime").hint("build with the feature `onnx`, which is on by default"))
+        }
     }
 }
 

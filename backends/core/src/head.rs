@@ -136,7 +136,8 @@ impl Head {
                 // Dropout does nothing outside training.
                 (2.., "Dropout") => continue,
                 _ => {
-                    let reason = format!("module {at} is {:?}; supported are Transformer, Pooling, then Dense, Dropout and Normalize", module.kind);
+                    let reason =
+                        format!("module {at} is {:?}; supported are Transformer, Pooling, then Dense, Dropout and Normalize", module.kind);
                     return Err(EngineError::model(path, reason));
                 }
             };

@@ -40,16 +40,10 @@ impl<'a> StoredTensor<'a> {
         match self.stored {
             StoredType::F32 => match aligned_f32(self.bytes) {
                 Some(values) => Cow::Borrowed(values),
-                None => Cow::Owned(
-                    self.bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-                ),
+                None => Cow::Owned(self.bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
             },
-            StoredType::F16 => {
-                Cow::Owned(self.bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect())
-            }
-            StoredType::Bf16 => {
-                Cow::Owned(self.bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect())
-            }
+            StoredType::F16 => Cow::Owned(self.bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()),
+            StoredType::Bf16 => Cow::Owned(self.bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()),
         }
     }
 }

@@ -7,12 +7,12 @@ use std::path::Path;
 use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ort::AsPointer;
 use ort::environment::Environment;
+use ort::logging::LogLevel;
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
-use ort::AsPointer;
-use ort::logging::LogLevel;
 use ort::value::{DynValue, Tensor};
 use patina_backend::{EmbeddingEngine, Embeddings, EngineError, EngineInfo, Model, Precision, Result, Runtime, StoredTensor, TokenBatch};
 
@@ -116,7 +116,8 @@ fn initializer(stored: &StoredTensor<'_>) -> Result<(DynValue, Option<Box<[f32]>
     };
     let shape: Vec<i64> = stored.shape.iter().map(|&n| n as i64).collect();
     let bytes = stored.shape.iter().product::<usize>() * size_of::<f32>();
-    let memory = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default).map_err(|e| failed("describe memory", &e))?;
+    let memory =
+        MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default).map_err(|e| failed("describe memory", &e))?;
     let mut value = ptr::null_mut();
     // SAFETY: `data` holds `bytes` bytes: `f32` gives as many values as the shape has elements, which `Weights` checked. They are
     // only read (initializers are constant), and live as long as the session: the engine holds the model and the copies, and drops

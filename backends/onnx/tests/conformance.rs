@@ -61,7 +61,9 @@ fn a_wrong_library_is_an_error_that_names_it() {
     std::fs::write(&text, "not a library").expect("write");
     let mut wrong = vec![text, folder.path().join("absent.so")];
     // A library that loads and is not ONNX Runtime.
-    wrong.extend(["/lib/x86_64-linux-gnu/libm.so.6", "/lib/aarch64-linux-gnu/libm.so.6"].map(PathBuf::from).into_iter().filter(|p| p.exists()));
+    wrong.extend(
+        ["/lib/x86_64-linux-gnu/libm.so.6", "/lib/aarch64-linux-gnu/libm.so.6"].map(PathBuf::from).into_iter().filter(|p| p.exists()),
+    );
     for library in wrong {
         let status = std::process::Command::new(std::env::current_exe().expect("this test"))
             .args(["--ignored", "--exact", "load_the_library_that_the_environment_names"])

@@ -1,0 +1,188 @@
+//! `patina status`: what the project has, and whether it is up to date.
+
+use serde::Serialize;
+
+use crate::cli::Context;
+use crate::cli::project::Project;
+use crate::cli::projections::{self, Outcome};
+use crate::cli::report::{Style, count};
+use crate::cli::setup::{self, Overrides, Setup};
+use crate::cli::verdicts;
+use crate::embed::select::{Choice, Purpose};
+use crate::error::{Error, ErrorKind, Result};
+use crate::index::{Expected, Index};
+use crate::store::{Counts, Store};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {}
+
+#[derive(Serialize)]
+struct Status {
+    project: String,
+    embedding_model: String,
+    /// Why the model cannot be used, if it cannot.
+    model_problem: Option<Problem>,
+    runtime: Option<Choice>,
+    fingerprint: Option<String>,
+    dimensions: Option<usize>,
+    store: Option<Counts>,
+    chunks_without_vector: Option<usize>,
+    index: Part,
+    projections: Vec<ProjectionState>,
+}
+
+#[derive(Serialize)]
+struct Problem {
+    message: String,
+    hint: Option<String>,
+}
+
+/// The state of a derived file.
+#[derive(Serialize)]
+struct Part {
+    /// `current`, `stale`, `missing`, `corrupt` or `unknown`.
+    state: &'static str,
+    message: String,
+}
+
+#[derive(Serialize)]
+struct ProjectionState {
+    name: String,
+    #[serde(flatten)]
+    part: Part,
+    outcome: Option<Outcome>,
+}
+
+impl Part {
+    fn of(error: &Error) -> Part {
+        let state = match error.kind() {
+            ErrorKind::Stale => "stale",
+            ErrorKind::Missing => "missing",
+            ErrorKind::Corrupt => "corrupt",
+            _ => "unknown",
+        };
+        Part { state, message: error.message().to_owned() }
+    }
+
+    fn current() -> Part {
+        Part { state: "current", message: String::new() }
+    }
+
+    fn unknown(message: &str) -> Part {
+        Part { state: "unknown", message: message.to_owned() }
+    }
+}
+
+pub(super) fn run(context: &Context, _: Arguments) -> Result<()> {
+    let project = Project::find(context.project.as_deref())?;
+    let recipe = project.recipe()?;
+    let store = match Store::open_existing(&project.database()) {
+        Ok(store) => Some(store),
+        Err(error) if error.kind() == ErrorKind::Missing => None,
+        Err(error) => return Err(error),
+    };
+    let setup = setup::for_project(&project, &Overrides::default(), Purpose::Query);
+    let (setup, model_problem) = match setup {
+        Ok(setup) => (Some(setup), None),
+        Err(error) if error.kind() == ErrorKind::Recipe => return Err(error),
+        Err(error) => (None, Some(Problem { message: error.to_string(), hint: error.hint_text().map(str::to_owned) })),
+    };
+    let mut status = Status {
+        project: project.root.display().to_string(),
+        embedding_model: recipe.embedding_model().to_owned(),
+        model_problem,
+        runtime: setup.as_ref().map(|setup| setup.choice.clone()),
+        fingerprint: setup.as_ref().map(|setup| setup.fingerprint.clone()),
+        dimensions: setup.as_ref().map(|setup| setup.plan.dimensions),
+        store: store.as_ref().map(Store::counts).transpose()?,
+        chunks_without_vector: None,
+        index: Part::unknown("the model or the store is not here"),
+        projections: Vec::new(),
+    };
+    if let (Some(setup), Some(store)) = (&setup, &store) {
+        derived(&mut status, setup, store)?;
+    }
+    context.report.result(&status, |style| text(&status, style))
+}
+
+fn derived(status: &mut Status, setup: &Setup, store: &Store) -> Result<()> {
+    status.chunks_without_vector = Some(store.missing_vectors(&setup.fingerprint)?.len());
+    let content_hash = store.content_hash()?;
+    let expected = Expected {
+        fingerprint: setup.fingerprint.clone(),
+        dimensions: setup.plan.dimensions,
+        content_hash: content_hash.clone(),
+        projection_sha256: None,
+    };
+    status.index = match Index::open(&setup.embeddings.base(), &expected) {
+        Ok(_) => Part::current(),
+        Err(error) => Part::of(&error),
+    };
+    for plan in &setup.plan.projections {
+        let read = Outcome::read(&setup.embeddings.verdict(&plan.name));
+        let inputs = projections::inputs(plan, &setup.fingerprint, &content_hash)?;
+        let (part, outcome) = match read {
+            Err(error) => (Part::of(&error), None),
+            Ok(None) => (Part { state: "missing", message: "it was never trained".into() }, None),
+            Ok(Some(outcome)) if outcome.inputs != inputs => {
+                (Part { state: "stale", message: "the recipe, the model or the project changed since".into() }, Some(outcome))
+            }
+            Ok(Some(outcome)) if outcome.published => {
+                let part = match projections::open(&plan.name, &setup.embeddings, &setup.fingerprint, &content_hash) {
+                    Ok(_) => Part::current(),
+                    Err(error) => Part::of(&error),
+                };
+                (part, Some(outcome))
+            }
+            Ok(Some(outcome)) => (Part::current(), Some(outcome)),
+        };
+        status.projections.push(ProjectionState { name: plan.name.clone(), part, outcome });
+    }
+    Ok(())
+}
+
+fn text(status: &Status, style: &Style) -> String {
+    let mut out = format!("project      {}\n", status.project);
+    let dimensions = status.dimensions.map(|n| format!(", {n} dimensions")).unwrap_or_default();
+    out += &format!("model        {}{dimensions}\n", status.embedding_model);
+    if let Some(problem) = &status.model_problem {
+        out += &format!("             {}\n", style.bad(&problem.message));
+        if let Some(hint) = &problem.hint {
+            out += &format!("             hint: {hint}\n");
+        }
+    }
+    if let Some(choice) = &status.runtime {
+        out += &format!("runtime      {} ({})\n", choice.runtime, choice.reason);
+    }
+    match &status.store {
+        None => out += "store        nothing yet: run `patina scrape`\n",
+        Some(counts) => {
+            let kinds: Vec<String> = counts.chunks.iter().map(|(kind, n)| format!("{} {}", count(*n), kind.name())).collect();
+            out += &format!("chunks       {} ({})\n", count(counts.chunks_total()), kinds.join(", "));
+            if let Some(last) = &counts.last_scrape {
+                out += &format!("scraped      {last}\n");
+            }
+        }
+    }
+    if let Some(missing) = status.chunks_without_vector.filter(|&n| n > 0) {
+        out += &format!("vectors      {} chunks have none yet: run `patina oxidize`\n", count(missing as u64));
+    }
+    out += &format!("index        {}\n", part(&status.index, style));
+    for projection in &status.projections {
+        out += &format!("projection   {}: {}\n", projection.name, part(&projection.part, style));
+        if let Some(outcome) = &projection.outcome {
+            out += &verdicts::text(outcome, style);
+        }
+    }
+    out
+}
+
+fn part(part: &Part, style: &Style) -> String {
+    let advice = match part.state {
+        "current" | "unknown" => "",
+        _ => ": run `patina oxidize`",
+    };
+    let message = if part.message.is_empty() { String::new() } else { format!(" ({})", part.message) };
+    let state = if part.state == "current" { style.good("up to date") } else { style.bad(part.state) };
+    format!("{state}{message}{advice}")
+}

@@ -1,4 +1,37 @@
-//! Session notes, git history, documents and source files become events.
+//! Session notes, git history, documents and source files become events of the store.
+//!
+//! What is read:
+//! - **Documents**: Markdown, reStructuredText, AsciiDoc and text, by heading, long sections cut at blank lines and list items.
+//! - **Session notes**: Markdown whose first heading is `# Session: ...` or whose front matter dates and names it, anywhere in the project;
+//!   and every document in the folders that [`Options::sessions`] lists.
+//! - **Source files** by extension: whole if short, else cut at blank lines.
+//! - **The git history** up to the commit that is checked out: one chunk a commit.
+//!
+//! The stated policies, each of which the [`Report`] tells of:
+//! - `.gitignore` is respected, outside of git too; hidden files and `.patina/` are not read. Listed folders of session notes are read
+//!   although hidden or ignored. Lock files, minified and generated files are left out.
+//! - An empty or blank file gives nothing. A binary file (a NUL in its first 8 KiB) and one of more than [`Options::max_file_bytes`] are left
+//!   out; the latter is never read. JSON and XML beyond 32 KiB are data and left out.
+//! - Bytes that are not UTF-8 become U+FFFD; the rest of the file is kept.
+//! - Symbolic links are not followed. A file whose name is not UTF-8 is left out.
+//! - A file that vanishes while it is read counts as deleted. One that cannot be read is noted, and what is known of it stays.
+//! - Without git, or outside of a repository, everything else goes on.
+//! - A second run over an unchanged project writes no event. A deleted file's chunks leave, and so do commits that a rewritten history no
+//!   longer holds.
+
+mod code;
+mod commits;
+mod files;
+mod formats;
+mod git;
+mod headings;
+mod notes;
+mod pieces;
+mod read;
+mod walk;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
@@ -6,7 +39,14 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::progress::Job;
-use crate::store::{Kind, Store};
+use crate::store::{Change, Kind, Store};
+
+pub use code::CODE_CHARS;
+pub use commits::{FILES_SHOWN, SUBJECT_CHARS};
+pub use formats::DATA_BYTES;
+pub use git::{MAX_COMMITS, MESSAGE_BYTES};
+pub use headings::{CHUNK_CHARS, HEADING_CHARS};
+pub use read::BINARY_BYTES;
 
 /// The largest file that is read unless the options say otherwise, in bytes.
 pub const MAX_FILE_BYTES: u64 = 2 << 20;
@@ -45,6 +85,8 @@ pub struct Report {
     pub code: Tally,
     /// Files that were not read although their names say that they could be, and why; sorted by path.
     pub left_out: Vec<LeftOut>,
+    /// Files of a readable kind without any text.
+    pub empty_files: u64,
     /// Files that no rule reads, such as images.
     pub other_files: u64,
     /// Events that were written.
@@ -63,6 +105,20 @@ impl Report {
             Kind::Code => &self.code,
         }
     }
+
+    /// Whether nothing was new, different or gone.
+    pub fn is_unchanged(&self) -> bool {
+        self.events == 0
+    }
+
+    fn tally_mut(&mut self, kind: Kind) -> &mut Tally {
+        match kind {
+            Kind::Session => &mut self.sessions,
+            Kind::Commit => &mut self.commits,
+            Kind::Document => &mut self.documents,
+            Kind::Code => &mut self.code,
+        }
+    }
 }
 
 /// Numbers of sources (files or commits) of one kind.
@@ -78,6 +134,16 @@ pub struct Tally {
     pub unchanged: u64,
 }
 
+impl Tally {
+    fn count(&mut self, change: Change) {
+        *match change {
+            Change::Added => &mut self.added,
+            Change::Changed => &mut self.changed,
+            Change::Unchanged => &mut self.unchanged,
+        } += 1;
+    }
+}
+
 /// A file that was not read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct LeftOut {
@@ -88,6 +154,27 @@ pub struct LeftOut {
 }
 
 /// Brings the store up to date with the project at `root`.
-pub fn scrape(_root: &Path, _store: &mut Store, _options: &Options, _job: Job<'_>) -> Result<Report> {
-    Err(Error::bug("not built yet"))
+///
+/// Every file is a transaction of its own, and so is every few hundred commits: an interruption keeps what was finished, and the next
+/// scrape goes on from there.
+pub fn scrape(root: &Path, store: &mut Store, options: &Options, job: Job<'_>) -> Result<Report> {
+    if !root.is_dir() {
+        return Err(Error::missing("there is no such folder").at(root));
+    }
+    let mut report = Report::default();
+    let before = store.counts()?.events;
+    if options.full {
+        store.rebuild(job)?;
+    }
+    let asked = git::find(root);
+    let mut found = walk::walk(root, options, matches!(asked, git::Asked::Found(_)), job)?;
+    report.left_out.append(&mut found.left_out);
+    report.notes.append(&mut found.notes);
+    report.other_files = found.other_files;
+    files::scrape(&found, store, options, &mut report, job)?;
+    commits::scrape(&asked, store, options.full, &mut report, job)?;
+    report.left_out.sort();
+    report.events = store.counts()?.events - before;
+    store.finish_scrape(report.events)?;
+    Ok(report)
 }

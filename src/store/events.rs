@@ -13,10 +13,13 @@ use crate::progress::Job;
 const SET: &str = "source.set";
 const REMOVED: &str = "source.removed";
 const NOTHING: &str = "{}";
+/// A scrape of at least this many events leaves the search index in many small parts, worth merging into one; FTS5 merges fewer itself.
+const MERGE_EVENTS: u64 = 200;
 const LAST_SCRAPE: &str = "last_scrape";
 
 impl Store {
-    /// Records what a source holds now. Nothing is written if it holds what it held before.
+    /// Records what a source holds now. No event is written if it holds what it held before. `stamp` says how its file looks, if that can
+    /// be trusted.
     pub fn put_source(&mut self, source: &Source, stamp: Option<&Stamp>) -> Result<Change> {
         let changes = self.put_sources(&[(source, stamp)])?;
         changes.first().copied().ok_or_else(|| Error::bug("a source was put and gave no change"))
@@ -29,8 +32,10 @@ impl Store {
                 .iter()
                 .map(|(source, stamp)| {
                     let change = write.put(source)?;
-                    if let Some(stamp) = stamp {
-                        write.stamp(&source.key, stamp)?;
+                    match stamp {
+                        Some(stamp) => write.stamp(&source.key, stamp)?,
+                        // An old stamp would vouch for content that is no longer what is recorded.
+                        None => write.execute("DELETE FROM file_stamps WHERE source = ?1", [&source.key])?,
                     }
                     Ok(change)
                 })
@@ -47,11 +52,6 @@ impl Store {
             }
             Ok(removed)
         })
-    }
-
-    /// Notes how the files of known sources look, without an event.
-    pub fn put_stamps(&mut self, stamps: &[(String, Stamp)]) -> Result<()> {
-        self.write(|write| stamps.iter().try_for_each(|(key, stamp)| write.stamp(key, stamp)))
     }
 
     /// The current sources whose key begins with `prefix` (such as `file:`).
@@ -94,10 +94,10 @@ impl Store {
             .map_err(|e| self.explain("write", e))
     }
 
-    /// Notes that a scrape has come to its end now, and merges the search index if the scrape changed something.
-    pub fn finish_scrape(&mut self, changed: bool) -> Result<()> {
+    /// Notes that a scrape that wrote this many events has come to its end now, and merges the search index if they were many.
+    pub fn finish_scrape(&mut self, events: u64) -> Result<()> {
         self.set_state(LAST_SCRAPE, &now())?;
-        if changed {
+        if events >= MERGE_EVENTS {
             self.connection
                 .execute_batch("INSERT INTO chunks_fts (chunks_fts) VALUES ('optimize'); PRAGMA optimize;")
                 .map_err(|e| self.explain("write", e))?;

@@ -17,6 +17,8 @@ mod vectors;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::dump_derived;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

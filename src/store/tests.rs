@@ -164,7 +164,7 @@ fn incremental_edits_and_a_rebuild_give_the_same_tables() {
     put(&mut store, &commit("c3", "2025-01-01T00:00:00Z", &names(1..3)));
     store.remove_sources(&["commit:c2", "file:b.md"]).expect("removed");
     put(&mut store, &file("b.md", &["alpha token"]));
-    store.finish_scrape(true).expect("finish");
+    store.finish_scrape(1_000).expect("finish");
 
     let (before, hash) = (dump_derived(&store), store.content_hash().expect("hash"));
     let events = event_ids(&store);
@@ -279,7 +279,7 @@ fn counts_name_every_kind() {
     assert_eq!(store.counts().expect("counts").last_scrape, None);
     put(&mut store, &file("a.md", &["alpha", "beta"]));
     put(&mut store, &commit("c1", "2026-01-01T00:00:00Z", &[]));
-    store.finish_scrape(true).expect("finish");
+    store.finish_scrape(1_000).expect("finish");
     let counts = store.counts().expect("counts");
     assert_eq!(counts.chunks, BTreeMap::from([(Kind::Session, 0), (Kind::Commit, 1), (Kind::Document, 2), (Kind::Code, 0)]));
     assert_eq!((counts.chunks_total(), counts.events, counts.sources, counts.commits, counts.vectors), (3, 2, 2, 1, 0));
@@ -384,6 +384,22 @@ fn a_read_only_database_is_read_and_not_written() {
 }
 
 #[test]
+fn what_may_only_be_read_is_opened_without_its_log() {
+    let place = Place::new();
+    let mut store = place.open();
+    put(&mut store, &file("a.md", &["alpha"]));
+    drop(store);
+    // SQLite cannot make the files beside the database, as in a folder that may not be written; root may write everywhere.
+    crate::fs::create_folder(&place.folder.path().join("data").join("patina.db-shm")).expect("in the way");
+    let store = Store::open_existing(&place.path()).expect("opens");
+    assert_eq!(store.chunks().expect("chunks").len(), 1);
+    assert_eq!(
+        Store::open(&place.path()).and_then(|mut store| store.put_source(&file("b.md", &["b"]), None)).expect_err("no").kind(),
+        ErrorKind::Failed
+    );
+}
+
+#[test]
 fn a_path_with_the_signs_of_a_uri_opens() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let path = folder.path().join("a?b#c%41 d").join("patina.db");
@@ -404,13 +420,16 @@ fn stamps_and_states_are_remembered_without_events() {
     let known = store.known("file:").expect("known");
     assert_eq!(known.keys().collect::<Vec<_>>(), ["file:a.md", "file:b.md"]);
     assert_eq!((known["file:a.md"].stamp.as_ref(), known["file:b.md"].stamp.as_ref()), (Some(&stamp), None));
-    store.put_stamps(&[("file:b.md".to_owned(), stamp.clone())]).expect("stamp");
+    assert_eq!(store.put_source(&file("b.md", &["beta"]), Some(&stamp)).expect("stamp"), Change::Unchanged);
     assert_eq!(store.known("file:").expect("known")["file:b.md"].stamp, Some(stamp));
+    // A stamp never outlives what it was taken with.
+    put(&mut store, &file("b.md", &["alpha"]));
+    assert_eq!(store.known("file:").expect("known")["file:b.md"].stamp, None);
     assert_eq!(store.state("head").expect("state"), None);
     store.set_state("head", "x").expect("state");
     store.set_state("head", "y").expect("state");
     assert_eq!(store.state("head").expect("state").as_deref(), Some("y"));
-    assert_eq!(store.counts().expect("counts").events, 3);
+    assert_eq!(store.counts().expect("counts").events, 4);
 }
 
 #[test]
@@ -426,7 +445,7 @@ fn ten_thousand_chunks_answer_at_once() {
     for batch in sources.chunks(100) {
         store.put_sources(&batch.iter().map(|source| (source, None)).collect::<Vec<_>>()).expect("put");
     }
-    store.finish_scrape(true).expect("finish");
+    store.finish_scrape(1_000).expect("finish");
     drop(store);
     let start = Instant::now();
     let store = Store::open_existing(&place.path()).expect("opens");

@@ -5,8 +5,11 @@
 
 pub mod error;
 pub mod fs;
+pub mod index;
+pub mod metrics;
 pub mod pairs;
 pub mod progress;
 pub mod scrape;
 pub mod search;
 pub mod store;
+pub mod train;

@@ -24,6 +24,7 @@ use fusion::{Fused, RankedList, fuse};
 use snippet::{Wanted, printable};
 
 use crate::error::{Error, Result};
+use crate::index::Index;
 use crate::store::{Chunk, Kind, Store};
 
 /// How far down each retriever's list is read, at least.
@@ -42,6 +43,12 @@ pub trait VectorIndex {
     /// The `k` nearest vectors to `query`, best first, as (chunk id, cosine similarity); fewer if there are fewer. An error if `query`
     /// has not the index's number of dimensions.
     fn nearest(&self, query: &[f32], k: usize) -> Result<Vec<(u64, f32)>>;
+}
+
+impl VectorIndex for Index {
+    fn nearest(&self, query: &[f32], k: usize) -> Result<Vec<(u64, f32)>> {
+        self.search(query, k)
+    }
 }
 
 /// Which retrievers are asked.

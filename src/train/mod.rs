@@ -1,0 +1,34 @@
+//! Training a small projection on a project's own pairs, and judging honestly whether it helps.
+//!
+//! A projection maps the vectors of the embedding model to vectors that are compared by cosine as before. Everything here works on
+//! L2-normalised inputs: [`Vectors`] normalises on the way in, [`Projection::apply`] does the same with a query, so that a model
+//! without a normalisation of its own is treated alike in training and in search.
+//!
+//! - `network`: the architectures, forward and backward; `loss`: InfoNCE and triplet; `optimizer`: AdamW. All three are generic over
+//!   the number, so that tests prove the gradients by finite differences in `f64` while training runs in `f32`.
+//! - `trainer`: batches, schedule, early stopping. `projection`: the safetensors file. `pca`: the start and the baseline.
+//! - `gate`: the verdict on held-out groups.
+//!
+//! Same seed and same input give the same bytes on the same kind of machine: the order of every sum is fixed, and the two threads
+//! split the work by what it is (anchors, positives), never by who is free.
+
+mod config;
+mod eigen;
+mod gate;
+mod loss;
+mod network;
+mod optimizer;
+mod pca;
+mod projection;
+mod ranking;
+#[cfg(test)]
+mod tests;
+mod trainer;
+mod vectors;
+
+pub use config::{Architecture, Loss, Schedule, Start, TrainConfig};
+pub use gate::{Comparison, Figures, Lexical, MIN_TEST_GROUPS, MIN_TEST_QUERIES, NOT_WORSE_TOLERANCE, Trial, Verdict, judge};
+pub use pca::pca;
+pub use projection::{MAX_PROJECTION_BYTES, Projection};
+pub use trainer::{Epoch, History, train};
+pub use vectors::{RowPair, Vectors};

@@ -1,0 +1,132 @@
+//! The architectures: forward with what the way back needs, and the gradients by backpropagation.
+
+use ndarray::{Array1, Array2, ArrayView2, Axis, NdFloat, Zip};
+
+use super::config::Architecture;
+
+/// `f32` for training, `f64` for the proof of the gradients.
+pub trait Real: NdFloat {
+    /// The nearest number of this type.
+    fn of(value: f64) -> Self;
+}
+
+impl Real for f32 {
+    fn of(value: f64) -> f32 {
+        value as f32
+    }
+}
+
+impl Real for f64 {
+    fn of(value: f64) -> f64 {
+        value
+    }
+}
+
+/// An affine map, or its gradient.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer<F> {
+    /// `[out, in]`, as PyTorch keeps it.
+    pub weight: Array2<F>,
+    /// `[out]`
+    pub bias: Array1<F>,
+}
+
+impl<F: Real> Layer<F> {
+    /// `x W^T + b` for rows `x`.
+    fn forward(&self, x: &ArrayView2<'_, F>) -> Array2<F> {
+        let mut y = x.dot(&self.weight.t());
+        y += &self.bias;
+        y
+    }
+
+    /// The gradient of the layer, given its input and the gradient of its output.
+    fn gradient(x: &ArrayView2<'_, F>, dy: &Array2<F>) -> Layer<F> {
+        Layer { weight: dy.t().dot(x), bias: dy.sum_axis(Axis(0)) }
+    }
+}
+
+/// A projection's layers: one for [`Architecture::Linear`], else two.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network<F> {
+    /// How the layers are put together.
+    pub architecture: Architecture,
+    /// First to last.
+    pub layers: Vec<Layer<F>>,
+}
+
+/// What a forward pass leaves for the way back.
+pub struct Trace<F> {
+    /// After the relu, `[rows, hidden]`; nothing without a hidden layer.
+    hidden: Option<Array2<F>>,
+    /// The length of each output before it was normalised; 0 if it was too short to have a direction.
+    lengths: Array1<F>,
+    /// `[rows, output]`, normalised.
+    pub output: Array2<F>,
+}
+
+/// A shorter output has no direction: it becomes zero and has no gradient.
+const SHORTEST: f64 = 1e-12;
+
+impl<F: Real> Network<F> {
+    /// Numbers of an input.
+    pub fn input(&self) -> usize {
+        self.layers.first().map_or(0, |layer| layer.weight.ncols())
+    }
+
+    /// Numbers of an output.
+    pub fn output(&self) -> usize {
+        self.layers.last().map_or(0, |layer| layer.weight.nrows())
+    }
+
+    /// The projections of rows `x`, `[rows, input]`.
+    pub fn forward(&self, x: ArrayView2<'_, F>) -> Trace<F> {
+        let (mut output, hidden) = match &self.layers[..] {
+            [first, second] => {
+                let mut hidden = first.forward(&x);
+                hidden.mapv_inplace(|value| if value > F::zero() { value } else { F::zero() });
+                (second.forward(&hidden.view()), Some(hidden))
+            }
+            layers => (layers[0].forward(&x), None),
+        };
+        if self.architecture == Architecture::Residual {
+            output += &x;
+        }
+        let mut lengths = Array1::zeros(output.nrows());
+        for (mut row, length) in output.rows_mut().into_iter().zip(lengths.iter_mut()) {
+            let norm = row.dot(&row).sqrt();
+            if norm > F::of(SHORTEST) {
+                *length = norm;
+                row.mapv_inplace(|value| value / norm);
+            } else {
+                row.fill(F::zero());
+            }
+        }
+        Trace { hidden, lengths, output }
+    }
+
+    /// The gradients of the layers, given the input, its trace and the gradient of the normalised output.
+    pub fn backward(&self, x: ArrayView2<'_, F>, trace: &Trace<F>, d_output: &Array2<F>) -> Vec<Layer<F>> {
+        // Through z = y / |y|: dy = (dz - z (z . dz)) / |y|.
+        let mut dy = d_output.to_owned();
+        Zip::from(dy.rows_mut()).and(trace.output.rows()).and(&trace.lengths).for_each(|mut dy, z, &length| {
+            if length == F::zero() {
+                dy.fill(F::zero());
+            } else {
+                let along = z.dot(&dy);
+                Zip::from(&mut dy).and(&z).for_each(|dy, &z| *dy = (*dy - z * along) / length);
+            }
+        });
+        match (&self.layers[..], &trace.hidden) {
+            ([_, second], Some(hidden)) => {
+                let mut d_hidden = dy.dot(&second.weight);
+                Zip::from(&mut d_hidden).and(hidden).for_each(|d, &h| {
+                    if h <= F::zero() {
+                        *d = F::zero();
+                    }
+                });
+                vec![Layer::gradient(&x, &d_hidden), Layer::gradient(&hidden.view(), &dy)]
+            }
+            _ => vec![Layer::gradient(&x, &dy)],
+        }
+    }
+}

@@ -9,7 +9,7 @@ use crate::embed::provision::{self, Finding, Places};
 use crate::embed::select::{self, Choice};
 use crate::error::{Error, Result};
 use crate::model::Cache;
-use crate::recipe::{ModelFacts, Plan, RuntimeChoice};
+use crate::recipe::RuntimeChoice;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {}
@@ -93,7 +93,7 @@ pub(super) fn run(context: &Context, _: Arguments) -> Result<()> {
         })
         .collect();
     let (project, wanted) = match Project::find(context.project.as_deref()) {
-        Ok(project) => (Some(project.root.display().to_string()), recipe_runtime(&project).map_err(|e| problem(&e)).ok()),
+        Ok(project) => (Some(project.root.display().to_string()), project.recipe().and_then(|recipe| RuntimeChoice::resolve(&recipe, &project.recipe_path())).map_err(|e| problem(&e)).ok()),
         // Doctor works anywhere.
         Err(_) => (None, None),
     };
@@ -119,13 +119,6 @@ pub(super) fn run(context: &Context, _: Arguments) -> Result<()> {
         problems,
     };
     context.report.result(&doctor, |style| text(&doctor, style))
-}
-
-fn recipe_runtime(project: &Project) -> Result<RuntimeChoice> {
-    let recipe = project.recipe()?;
-    // The runtime does not depend on the model; the dimension is only checked against the layers, which `status` does.
-    let facts = ModelFacts { dimensions: 0 };
-    Ok(Plan::resolve(&recipe, &project.recipe_path(), &facts).map_or(RuntimeChoice::Auto, |plan| plan.runtime))
 }
 
 fn text(doctor: &Doctor, style: &Style) -> String {

@@ -1,7 +1,5 @@
 //! `patina init`: a recipe for the project in this folder.
 
-use std::io::Write;
-
 use serde_json::json;
 
 use crate::cli::Context;

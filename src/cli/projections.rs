@@ -1,7 +1,6 @@
 //! Training, judging and publishing one projection of the recipe, and what is kept of it.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};

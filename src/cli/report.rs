@@ -26,11 +26,6 @@ impl Report {
         Report { json, quiet, color: wanted && !json && io::stdout().is_terminal() }
     }
 
-    /// Whether results are JSON.
-    pub fn json(&self) -> bool {
-        self.json
-    }
-
     /// What long work reports to: bars on a terminal, plain lines elsewhere, nothing when quiet.
     pub fn progress(&self) -> Box<dyn Progress> {
         if self.quiet { Box::new(Silent) } else { Box::new(Bars::new(io::stderr().is_terminal())) }

@@ -8,7 +8,7 @@ use crate::cli::project::{Embeddings, Project};
 use crate::embed::select::{self, Choice, Purpose};
 use crate::embed::{Settings, fingerprint};
 use crate::error::{Error, Result};
-use crate::model::{Cache, ModelFolder, ModelRef, PromptKind};
+use crate::model::{Cache, ModelRef, PromptKind};
 use crate::progress::Job;
 use crate::recipe::{ModelFacts, Plan, RuntimeChoice};
 
@@ -59,7 +59,6 @@ impl Overrides {
 /// A project's recipe resolved, and the model that it names.
 pub(super) struct Setup {
     pub plan: Plan,
-    pub model: ModelFolder,
     pub settings: Settings,
     pub choice: Choice,
     /// Of the vectors that `settings` give.
@@ -95,7 +94,7 @@ pub(super) fn for_project(project: &Project, overrides: &Overrides, purpose: Pur
         purpose,
     };
     let embeddings = project.embeddings(&plan.embedding_model);
-    Ok(Setup { fingerprint: fingerprint(&settings), plan, model, settings, choice, embeddings })
+    Ok(Setup { fingerprint: fingerprint(&settings), plan, settings, choice, embeddings })
 }
 
 /// A model without a project.

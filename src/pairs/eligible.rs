@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use crate::store::Chunk;
+use crate::store::{Chunk, Kind};
 
 /// A chunk of fewer characters says too little to learn from ("- [ ] write tests").
 pub(super) const MIN_CHARACTERS: usize = 40;
@@ -13,9 +13,18 @@ pub(super) const MIN_CHARACTERS: usize = 40;
 /// the groups are on different sides, and what stands in every session is a template, which teaches that all sessions are alike.
 pub(super) const MAX_GROUPS_OF_A_TEXT: usize = 1;
 
-/// What makes two bodies the same text: letter case, spaces and numbers do not count, because templates are filled with dates,
-/// times and counters.
-pub(super) fn body_key(text: &str) -> [u8; 32] {
+/// What makes two chunks the same text. Of all but commits the text alone does, and for all it is what is embedded, title
+/// included; two commits of the same files have the same text but another subject.
+pub(super) fn keys(chunk: &Chunk) -> Vec<[u8; 32]> {
+    let mut keys = vec![key(&chunk.embed_text())];
+    if chunk.kind != Kind::Commit {
+        keys.push(key(&chunk.text));
+    }
+    keys
+}
+
+/// The same for texts that differ in letter case, spaces and numbers only: templates are filled with dates, times and counters.
+fn key(text: &str) -> [u8; 32] {
     let mut hash = Sha256::new();
     let mut in_number = false;
     for word in text.split_whitespace() {
@@ -39,16 +48,26 @@ pub(super) fn body_key(text: &str) -> [u8; 32] {
 
 /// The chunks that may be on either side of a pair, ordered by id. Of equal texts within one group the first of the file stays.
 pub(super) fn select(chunks: &[Chunk]) -> Vec<&Chunk> {
-    let mut keys: BTreeMap<[u8; 32], (BTreeSet<&str>, &Chunk)> = BTreeMap::new();
-    for chunk in chunks.iter().filter(|chunk| chunk.text.trim().chars().nth(MIN_CHARACTERS - 1).is_some()) {
-        let (groups, first) = keys.entry(body_key(&chunk.text)).or_insert_with(|| (BTreeSet::new(), chunk));
-        groups.insert(&chunk.group);
-        if (&chunk.path, chunk.line, chunk.id) < (&first.path, first.line, first.id) {
-            *first = chunk;
+    let long: Vec<(&Chunk, Vec<[u8; 32]>)> = chunks.iter().filter(|chunk| is_long(chunk)).map(|chunk| (chunk, keys(chunk))).collect();
+    let mut places: BTreeMap<[u8; 32], (BTreeSet<&str>, &Chunk)> = BTreeMap::new();
+    for (chunk, keys) in &long {
+        for key in keys {
+            let (groups, first) = places.entry(*key).or_insert_with(|| (BTreeSet::new(), chunk));
+            groups.insert(&chunk.group);
+            if (&chunk.path, chunk.line, chunk.id) < (&first.path, first.line, first.id) {
+                *first = chunk;
+            }
         }
     }
+    let is_only =
+        |chunk: &Chunk, key| places.get(key).is_some_and(|(groups, first)| groups.len() <= MAX_GROUPS_OF_A_TEXT && first.id == chunk.id);
     let mut kept: Vec<&Chunk> =
-        keys.into_values().filter(|(groups, _)| groups.len() <= MAX_GROUPS_OF_A_TEXT).map(|(_, chunk)| chunk).collect();
+        long.iter().filter(|(chunk, keys)| keys.iter().all(|key| is_only(chunk, key))).map(|(chunk, _)| *chunk).collect();
     kept.sort_unstable_by_key(|chunk| chunk.id);
     kept
+}
+
+fn is_long(chunk: &Chunk) -> bool {
+    let long = |text: &str| text.trim().chars().nth(MIN_CHARACTERS - 1).is_some();
+    long(&chunk.text) || (chunk.kind == Kind::Commit && long(&chunk.embed_text()))
 }

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::eligible::body_key;
+use super::eligible::keys;
 use super::{Pair, Split};
 use crate::error::{Error, Result};
 use crate::store::Chunk;
 
 /// Fails with an error of kind [`Bug`](crate::error::ErrorKind::Bug) if any two parts of the split share a component, a group, a
-/// chunk, a text as it is embedded, or a body of text (letter case, spaces and numbers aside); also if a pair is of one chunk with
+/// chunk, a text as it is embedded, or what it says (letter case, spaces and numbers aside); also if a pair is of one chunk with
 /// itself or names a chunk that is not in `chunks`.
 ///
 /// It trusts nothing that made the split: all is read again from the chunks.
@@ -52,7 +52,7 @@ impl<'a> Seen<'a> {
         }
         let first = *self.groups.entry(&chunk.group).or_insert(part);
         same(first, part, || format!("the group {:?}", chunk.group))?;
-        for key in [chunk.text_hash(), body_key(&chunk.text)] {
+        for key in keys(chunk).into_iter().chain([chunk.text_hash()]) {
             let (first, other) = *self.texts.entry(key).or_insert((part, chunk.id));
             same(first, part, || format!("the text of chunks {other:016x} and {:016x} ({:?})", chunk.id, chunk.path))?;
         }

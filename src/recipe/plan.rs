@@ -51,6 +51,11 @@ impl RuntimeChoice {
     /// Every choice with its word in recipes.
     pub const WORDS: &'static [(&'static str, RuntimeChoice)] =
         &[("auto", RuntimeChoice::Auto), ("onnx", RuntimeChoice::Onnx), ("mlx", RuntimeChoice::Mlx)];
+
+    /// The part of the plan that needs no model.
+    pub fn resolve(recipe: &Recipe, path: &Path) -> Result<RuntimeChoice> {
+        Checker::new(path).word("runtime", recipe.runtime.as_ref(), RuntimeChoice::Auto, RuntimeChoice::WORDS)
+    }
 }
 
 /// Prompts that the recipe puts in place of the model's own.
@@ -141,7 +146,7 @@ impl Plan {
         Ok(Plan {
             embedding_model,
             dimensions: dimensions.unwrap_or(0),
-            runtime: check.word("runtime", recipe.runtime.as_ref(), RuntimeChoice::Auto, RuntimeChoice::WORDS)?,
+            runtime: RuntimeChoice::resolve(recipe, path)?,
             precision,
             threads,
             max_tokens,

@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn ties_go_to_the_smaller_id_and_nan_last() {
-        let mut scored = vec![(3, 0.5), (9, f64::NAN), (2, 0.5), (7, 0.9), (1, -1.0)];
+        let mut scored = [(3, 0.5), (9, f64::NAN), (2, 0.5), (7, 0.9), (1, -1.0)];
         scored.sort_by(best_first);
         assert_eq!(scored.iter().map(|pair| pair.0).collect::<Vec<_>>(), [7, 2, 3, 1, 9]);
     }

@@ -9,8 +9,8 @@
 //! - `trainer`: batches, schedule, early stopping. `projection`: the safetensors file. `pca`: the start and the baseline.
 //! - `gate`: the verdict on held-out groups.
 //!
-//! Same seed and same input give the same bytes on the same kind of machine: the order of every sum is fixed, and the two threads
-//! split the work by what it is (anchors, positives), never by who is free.
+//! Same seed and same input give the same bytes on the same kind of machine: the order of every sum is fixed, and two threads split
+//! the work by what it is (halves of a matrix), never by who is free.
 
 mod config;
 mod eigen;

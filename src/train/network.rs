@@ -1,5 +1,6 @@
 //! The architectures: forward with what the way back needs, and the gradients by backpropagation.
 
+use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView2, Axis, NdFloat, Zip};
 
 use super::config::Architecture;
@@ -34,14 +35,14 @@ pub struct Layer<F> {
 impl<F: Real> Layer<F> {
     /// `x W^T + b` for rows `x`.
     fn forward(&self, x: &ArrayView2<'_, F>) -> Array2<F> {
-        let mut y = x.dot(&self.weight.t());
+        let mut y = product(x, &self.weight.t());
         y += &self.bias;
         y
     }
 
     /// The gradient of the layer, given its input and the gradient of its output.
     fn gradient(x: &ArrayView2<'_, F>, dy: &Array2<F>) -> Layer<F> {
-        Layer { weight: dy.t().dot(x), bias: dy.sum_axis(Axis(0)) }
+        Layer { weight: product(&dy.t(), x), bias: dy.sum_axis(Axis(0)) }
     }
 }
 
@@ -118,7 +119,7 @@ impl<F: Real> Network<F> {
         });
         match (&self.layers[..], &trace.hidden) {
             ([_, second], Some(hidden)) => {
-                let mut d_hidden = dy.dot(&second.weight);
+                let mut d_hidden = product(&dy.view(), &second.weight.view());
                 Zip::from(&mut d_hidden).and(hidden).for_each(|d, &h| {
                     if h <= F::zero() {
                         *d = F::zero();
@@ -129,4 +130,26 @@ impl<F: Real> Network<F> {
             _ => vec![Layer::gradient(&x, &dy)],
         }
     }
+}
+
+/// Products with fewer multiplications are not worth a second thread.
+const SPLIT_AT: usize = 1 << 20;
+
+/// `a b` on two threads, each of which computes half of the rows or columns of the result, whichever are more: every number is the
+/// work of one thread, and the halves are the same wherever it runs.
+fn product<F: Real>(a: &ArrayView2<'_, F>, b: &ArrayView2<'_, F>) -> Array2<F> {
+    let (rows, columns) = (a.nrows(), b.ncols());
+    if rows * columns * a.ncols() < SPLIT_AT {
+        return a.dot(b);
+    }
+    let mut out = Array2::zeros((rows, columns));
+    let (axis, half) = if rows > columns { (Axis(0), rows / 2) } else { (Axis(1), columns / 2) };
+    let (mut left, mut right) = out.view_mut().split_at(axis, half);
+    let ((a_left, a_right), (b_left, b_right)) =
+        if axis == Axis(0) { (a.split_at(axis, half), (b.view(), b.view())) } else { ((a.view(), a.view()), b.split_at(axis, half)) };
+    std::thread::scope(|scope| {
+        scope.spawn(move || general_mat_mul(F::one(), &a_left, &b_left, F::zero(), &mut left));
+        general_mat_mul(F::one(), &a_right, &b_right, F::zero(), &mut right);
+    });
+    out
 }

@@ -26,9 +26,8 @@ struct Moments<F> {
 #[derive(Clone, Copy)]
 struct Step<F> {
     rate: F,
+    epsilon: F,
     shrink: F,
-    correct1: F,
-    correct2: F,
 }
 
 impl<F: Real> AdamW<F> {
@@ -42,12 +41,9 @@ impl<F: Real> AdamW<F> {
     /// One step down the gradient.
     pub fn step(&mut self, layers: &mut [Layer<F>], gradients: &[Layer<F>], rate: f64) {
         self.steps += 1;
-        let step = Step {
-            rate: F::of(rate),
-            shrink: F::of(rate * self.decay),
-            correct1: F::of(1.0 - BETA1.powi(self.steps)),
-            correct2: F::of(1.0 - BETA2.powi(self.steps)),
-        };
+        // The bias corrections of both moments, taken out of the loop: rate m' / (sqrt(v') + e) with m' = m / c1 and v' = v / c2.
+        let (correct1, correct2) = (1.0 - BETA1.powi(self.steps), (1.0 - BETA2.powi(self.steps)).sqrt());
+        let step = Step { rate: F::of(rate * correct2 / correct1), epsilon: F::of(EPSILON * correct2), shrink: F::of(rate * self.decay) };
         for (at, ((layer, gradient), [weight, bias])) in layers.iter_mut().zip(gradients).zip(&mut self.moments).enumerate() {
             let anchor = self.anchor.as_ref().and_then(|anchor| anchor[at].weight.as_slice());
             if let (Some(w), Some(g)) = (layer.weight.as_slice_mut(), gradient.weight.as_slice()) {
@@ -78,13 +74,50 @@ fn update_split<F: Real>(values: &mut [F], gradient: &[F], moments: &mut Moments
 }
 
 fn update<F: Real>(values: &mut [F], gradient: &[F], first: &mut [F], second: &mut [F], anchor: Option<&[F]>, step: Step<F>) {
-    let (beta1, beta2, epsilon) = (F::of(BETA1), F::of(BETA2), F::of(EPSILON));
+    let (beta1, beta2) = (F::of(BETA1), F::of(BETA2));
     let (rest1, rest2) = (F::one() - beta1, F::one() - beta2);
     let moments = first.iter_mut().zip(second.iter_mut());
     for (at, ((value, &slope), (m, v))) in values.iter_mut().zip(gradient).zip(moments).enumerate() {
         *m = beta1 * *m + rest1 * slope;
         *v = beta2 * *v + rest2 * slope * slope;
         let away = anchor.map_or(*value, |anchor| *value - anchor[at]);
-        *value -= step.rate * (*m / step.correct1) / ((*v / step.correct2).sqrt() + epsilon) + step.shrink * away;
+        *value -= step.rate * *m / (v.sqrt() + step.epsilon) + step.shrink * away;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array1, Array2};
+
+    use super::*;
+
+    /// The formulas of the paper, number by number, over the split and with both kinds of decay.
+    #[test]
+    fn steps_are_those_of_the_paper() {
+        let (rows, columns) = (300, 300);
+        let layer = |scale: f64| Layer {
+            weight: Array2::from_shape_fn((rows, columns), |(i, j)| scale * ((i * 7 + j * 3) as f64).sin()),
+            bias: Array1::from_shape_fn(rows, |i| scale * (i as f64).cos()),
+        };
+        for anchor in [None, Some(vec![layer(0.2)])] {
+            let mut layers = vec![layer(1.0)];
+            let mut optimizer = AdamW::new(&layers, 0.1, anchor.clone());
+            let at = (250, 123);
+            let (mut weight, mut bias) = (layers[0].weight[at], layers[0].bias[17]);
+            let pull = anchor.as_ref().map_or(0.0, |anchor| anchor[0].weight[at]);
+            let (mut m, mut v) = ([0.0; 2], [0.0; 2]);
+            for step in 1..=5 {
+                let gradient = layer(0.5 / f64::from(step) - 0.2);
+                optimizer.step(&mut layers, std::slice::from_ref(&gradient), 0.01);
+                let mut moved = |which: usize, slope: f64| {
+                    m[which] = 0.9 * m[which] + 0.1 * slope;
+                    v[which] = 0.999 * v[which] + 0.001 * slope * slope;
+                    0.01 * (m[which] / (1.0 - 0.9f64.powi(step))) / ((v[which] / (1.0 - 0.999f64.powi(step))).sqrt() + 1e-8)
+                };
+                weight -= moved(0, gradient.weight[at]) + 0.01 * 0.1 * (weight - pull);
+                bias -= moved(1, gradient.bias[17]);
+                assert!((layers[0].weight[at] - weight).abs() < 1e-12 && (layers[0].bias[17] - bias).abs() < 1e-12);
+            }
+        }
     }
 }

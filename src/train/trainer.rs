@@ -1,6 +1,6 @@
 //! The training loop: batches, steps, schedule, validation, and the best epoch kept.
 
-use ndarray::{Array1, Array2, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use super::config::{Architecture, Loss, Schedule, TrainConfig};
@@ -103,9 +103,9 @@ pub fn train(
         for batch in order.chunks(config.batch_size) {
             job.check()?;
             let negatives = loss::negatives(vectors, batch);
-            let anchors = vectors.select(&batch.iter().map(|pair| pair.anchor).collect::<Vec<_>>());
-            let positives = vectors.select(&batch.iter().map(|pair| pair.positive).collect::<Vec<_>>());
-            let (value, gradients) = gradient(&network, config.loss, anchors.view(), positives.view(), &negatives);
+            let ends = batch.iter().map(|pair| pair.anchor).chain(batch.iter().map(|pair| pair.positive));
+            let rows = vectors.select(&ends.collect::<Vec<_>>());
+            let (value, gradients) = gradient(&network, config.loss, rows.view(), &negatives);
             if !value.is_finite() {
                 return Err(Error::failed(format!("the loss of epoch {number} is {value}: the training diverged"))
                     .hint("lower the learning rate in the recipe"));
@@ -130,37 +130,16 @@ pub fn train(
     Ok((Projection::from_network(best.0), history))
 }
 
-/// The loss of a batch and its gradients. Anchors and positives are two threads' work; their gradients are added in that order.
-pub(super) fn gradient<F: Real>(
-    network: &Network<F>,
-    loss: Loss,
-    anchors: ArrayView2<'_, F>,
-    positives: ArrayView2<'_, F>,
-    negatives: &Array2<bool>,
-) -> (F, Vec<Layer<F>>) {
-    let (a, p) = both(|| network.forward(anchors), || network.forward(positives));
-    let (value, d_similarities) = loss::evaluate(loss, &a.output.dot(&p.output.t()), negatives);
-    let (mut total, others) = both(
-        || network.backward(anchors, &a, &d_similarities.dot(&p.output)),
-        || network.backward(positives, &p, &d_similarities.t().dot(&a.output)),
-    );
-    for (layer, other) in total.iter_mut().zip(&others) {
-        layer.weight += &other.weight;
-        layer.bias += &other.bias;
-    }
-    (value, total)
-}
-
-/// Runs two things at once; the first on a thread of its own.
-fn both<A: Send, B>(first: impl FnOnce() -> A + Send, second: impl FnOnce() -> B) -> (A, B) {
-    std::thread::scope(|scope| {
-        let first = scope.spawn(first);
-        let second = second();
-        match first.join() {
-            Ok(first) => (first, second),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })
+/// The loss of a batch and its gradients; `rows` are the anchors and then, in the same order, their positives.
+pub(super) fn gradient<F: Real>(network: &Network<F>, loss: Loss, rows: ArrayView2<'_, F>, negatives: &Array2<bool>) -> (F, Vec<Layer<F>>) {
+    let trace = network.forward(rows);
+    let (anchors, positives) = trace.output.view().split_at(Axis(0), rows.nrows() / 2);
+    let (value, d_similarities) = loss::evaluate(loss, &anchors.dot(&positives.t()), negatives);
+    let mut d_output = Array2::zeros(trace.output.raw_dim());
+    let (mut d_anchors, mut d_positives) = d_output.view_mut().split_at(Axis(0), rows.nrows() / 2);
+    d_anchors.assign(&d_similarities.dot(&positives));
+    d_positives.assign(&d_similarities.t().dot(&anchors));
+    (value, network.backward(rows, &trace, &d_output))
 }
 
 fn rate(config: &TrainConfig, step: usize, total: usize) -> f64 {

@@ -95,6 +95,7 @@ impl Vectors {
     }
 
     /// All vectors, `[len, dimensions]`.
+    #[cfg(test)]
     pub(super) fn all(&self) -> ArrayView2<'_, f32> {
         self.values.view()
     }
@@ -120,7 +121,7 @@ pub struct RowPair {
     pub anchor: usize,
     /// The row that shall be found.
     pub positive: usize,
-    /// What is never split between training and evaluation, as a number.
+    /// What is never split between training and evaluation, as a number that means something within one call of [`Vectors::pairs`].
     pub group: usize,
 }
 

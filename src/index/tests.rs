@@ -329,6 +329,7 @@ fn figures() {
         queries.iter().for_each(|(_, query)| assert_eq!(index.search_graph(query, 10).expect("search").len(), 10));
         let graph = lap() / queries.len() as u32;
         let recall = recall(&index, &items, &queries, 10);
+        assert!(name != "clustered" || recall >= 0.99, "{recall}");
         lap();
         Index::update(&place.path, &facts(384, "b"), &borrowed(&items), Job::silent()).expect("updated");
         let unchanged = lap();

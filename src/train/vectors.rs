@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, Axis};
 
 use crate::error::{Error, Result};
 
@@ -96,7 +96,7 @@ impl Vectors {
 
     /// All vectors, `[len, dimensions]`.
     #[cfg(test)]
-    pub(super) fn all(&self) -> ArrayView2<'_, f32> {
+    pub(super) fn all(&self) -> ndarray::ArrayView2<'_, f32> {
         self.values.view()
     }
 

@@ -93,7 +93,10 @@ pub(super) fn run(context: &Context, _: Arguments) -> Result<()> {
         })
         .collect();
     let (project, wanted) = match Project::find(context.project.as_deref()) {
-        Ok(project) => (Some(project.root.display().to_string()), project.recipe().and_then(|recipe| RuntimeChoice::resolve(&recipe, &project.recipe_path())).map_err(|e| problem(&e)).ok()),
+        Ok(project) => (
+            Some(project.root.display().to_string()),
+            project.recipe().and_then(|recipe| RuntimeChoice::resolve(&recipe, &project.recipe_path())).map_err(|e| problem(&e)).ok(),
+        ),
         // Doctor works anywhere.
         Err(_) => (None, None),
     };

@@ -141,18 +141,7 @@ const KNOWN: &[KnownModel] = &[
         pooling: "mean",
         query_prompt: "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery: ",
         document_prompt: "",
-        files: &[
-            KnownFile {
-                path: "model.safetensors",
-                size: 1_119_825_680,
-                sha256: "dd6b6e4f52db0a7aff83a13d10e6c5342ef9f6ab799bad3221f4b35ef390fa85",
-            },
-            KnownFile {
-                path: "tokenizer.json",
-                size: 17_082_756,
-                sha256: "f59925fcb90c92b894cb93e51bb9b4a6105c5c249fe54ce1c704420ac39b81af",
-            },
-        ],
+        files: &[],
     },
 ];
 

@@ -121,7 +121,7 @@ pub(super) fn resolve(
         epochs: check.whole("epochs", section.epochs.as_ref(), 10, 1, MAX_EPOCHS)?,
         // One pair has no in-batch negative.
         batch_size: check.whole("batch_size", section.batch_size.as_ref(), 32, 2, MAX_BATCH)?,
-        learning_rate: check.number("learning_rate", section.learning_rate.as_ref(), 1e-3, 1e-9, 1.0)?,
+        learning_rate: check.number("learning_rate", section.learning_rate.as_ref(), 1e-4, 1e-9, 1.0)?,
         weight_decay: check.number("weight_decay", section.weight_decay.as_ref(), 0.01, 0.0, 10.0)?,
         loss: loss(check, section)?,
         patience: check.whole("patience", section.patience.as_ref(), 3, 1, MAX_EPOCHS)?,

@@ -35,7 +35,7 @@ projections:
     # pairs: semantic
     # epochs: 10
     # batch_size: 32
-    # learning_rate: 0.001
+    # learning_rate: 0.0001
     # weight_decay: 0.01
     # loss: infonce        # or triplet, with margin: 0.2
     # temperature: 0.05

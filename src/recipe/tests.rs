@@ -50,7 +50,7 @@ fn the_seed_recipe_means_what_it_always_meant() {
         pairs: PairSource::Semantic,
         epochs: 10,
         batch_size: 32,
-        learning_rate: 1e-3,
+        learning_rate: 1e-4,
         weight_decay: 0.01,
         loss: Loss::InfoNce { temperature: 0.05 },
         patience: 3,
@@ -165,7 +165,7 @@ fn the_hash_is_of_the_meaning() {
     assert_ne!(seed, hash(&format!("{SEED}prompts: {{query: ''}}\n")));
     assert_ne!(seed, hash(&format!("{SEED}    seed: 43\n")));
     // Whoever changes the canonical form must say so by changing its version, and this.
-    assert_eq!(seed, "2e78a88e9fe4ac59c87932ba80cbd6b3893f009ea910edd9dd82f634c35745e7");
+    assert_eq!(seed, "bd6c24c4df7e14247bb8e5496abdc9bcff18a3b628528a435cc57c616cf73a79");
 }
 
 #[test]

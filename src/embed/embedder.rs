@@ -218,25 +218,11 @@ impl<N: Fn(usize) -> String, S: FnMut(usize, &[f32]) -> Result<()>> Stream<'_, N
         })
     }
 
-    fn take(&mut self, Reply { rows, result }: Reply) -> Result<()> {
+    fn take(&mut self, Reply { batch, rows, result }: Reply) -> Result<()> {
         self.in_flight -= 1;
         let vectors = match result {
             Ok(vectors) => vectors,
-            Err(EngineError::NonFinite { row }) => {
-                // In a batch a broken row can spoil its neighbours' sums, so with several the name is a suspicion.
-                let names: Vec<String> = rows.iter().take(3).map(|&row| (self.name)(row)).collect();
-                let message = match rows.len() {
-                    1 => format!("the vector of {} is not finite", names[0]),
-                    n => format!(
-                        "the vector of {} is not finite (found in a batch of {n} with {})",
-                        (self.name)(rows[row]),
-                        names.join(", ")
-                    ),
-                };
-                return Err(Error::corrupt(message)
-                    .at(&self.embedder.settings.folder)
-                    .hint("the model's weights hold NaN or infinite values, or overflow on this text; nothing was stored for it"));
-            }
+            Err(EngineError::NonFinite { row }) => return Err(self.not_finite(&batch, &rows, row)),
             Err(error) => return Err(error.into()),
         };
         for (&number, vector) in rows.iter().zip(vectors.iter()) {
@@ -248,6 +234,26 @@ impl<N: Fn(usize) -> String, S: FnMut(usize, &[f32]) -> Result<()>> Stream<'_, N
             self.next += 1;
         }
         Ok(())
+    }
+
+    /// Says which input has no finite vector. In a batch a broken row spoils its neighbours' sums, so each is asked for alone.
+    fn not_finite(&mut self, batch: &TokenBatch, rows: &[usize], suspect: usize) -> Error {
+        while self.in_flight > 0 && self.embedder.engine.receive().is_ok() {
+            self.in_flight -= 1;
+        }
+        let alone = |row: &usize| {
+            let batch = TokenBatch::from_rows([batch.row(*row)]);
+            let engine = &self.embedder.engine;
+            let reply = engine.send(Request { batch, rows: vec![*row] }).and_then(|()| engine.receive());
+            reply.is_ok_and(|reply| matches!(reply.result, Err(EngineError::NonFinite { .. })))
+        };
+        let (row, in_batch) = match (0..rows.len()).find(alone) {
+            Some(row) => (row, String::new()),
+            None => (suspect, format!(" (in a batch of {}; alone it is)", rows.len())),
+        };
+        Error::corrupt(format!("the vector of {} is not finite{in_batch}", (self.name)(rows[row])))
+            .at(&self.embedder.settings.folder)
+            .hint("the model's weights hold NaN or infinite values, or overflow on this text; nothing was stored for it")
     }
 
     fn named(&self, number: usize, error: Error) -> Error {

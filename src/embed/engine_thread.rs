@@ -16,8 +16,9 @@ pub(super) struct Request {
     pub rows: Vec<usize>,
 }
 
-/// The answer to one request.
+/// The answer to one request, with what was asked.
 pub(super) struct Reply {
+    pub batch: TokenBatch,
     pub rows: Vec<usize>,
     pub result: Result<Embeddings, EngineError>,
 }
@@ -78,7 +79,7 @@ impl EngineThread {
 fn serve(mut engine: Box<dyn EmbeddingEngine>, inbox: &Receiver<Request>, outbox: &Sender<Reply>) {
     while let Ok(Request { batch, rows }) = inbox.recv() {
         let result = engine.embed(&batch);
-        if outbox.send(Reply { rows, result }).is_err() {
+        if outbox.send(Reply { batch, rows, result }).is_err() {
             return;
         }
     }

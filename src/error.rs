@@ -138,6 +138,9 @@ impl Error {
     /// A failed operation on a file: `doing` is a verb phrase such as "read" or "create".
     pub fn io(doing: &str, path: &Path, source: std::io::Error) -> Error {
         let hint = match source.kind() {
+            std::io::ErrorKind::FileTooLarge | std::io::ErrorKind::QuotaExceeded => {
+                Some("the system limits how much may be written here; raise the limit and run the command again")
+            }
             std::io::ErrorKind::StorageFull => Some("the disk is full; free some room and run the command again"),
             std::io::ErrorKind::ReadOnlyFilesystem => Some("the file system is read-only; nothing was changed"),
             std::io::ErrorKind::PermissionDenied => Some("check who owns the file and its permissions; nothing was changed"),
@@ -224,6 +227,7 @@ impl From<EngineError> for Error {
     fn from(error: EngineError) -> Error {
         let kind = match &error {
             EngineError::RuntimeMissing { .. } => ErrorKind::Missing,
+            EngineError::Model { .. } => ErrorKind::Usage,
             EngineError::Weights { .. } | EngineError::NonFinite { .. } => ErrorKind::Corrupt,
             EngineError::Batch { .. } | EngineError::Closed => ErrorKind::Bug,
             _ => ErrorKind::Failed,

@@ -84,7 +84,12 @@ pub fn copy_atomic(from: &Path, to: &Path) -> Result<String> {
 
 /// Makes a folder and the ones above it.
 pub fn create_folder(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|e| Error::io("create", path, e))
+    fs::create_dir_all(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory => {
+            Error::failed("a folder is needed here, and a file is in its way").at(path).hint("move the file away").caused_by(e)
+        }
+        _ => Error::io("create", path, e),
+    })
 }
 
 /// Removes a file if it is there.

@@ -143,6 +143,11 @@ fn explain(path: &Path, doing: &str, error: rusqlite::Error) -> Error {
         (_, Some(ErrorCode::DiskFull)) => {
             (ErrorKind::Failed, "the disk is full".to_owned(), Some("free some room and run the command again; what was finished is kept"))
         }
+        (_, Some(ErrorCode::SystemIoFailure)) => (
+            ErrorKind::Failed,
+            error.to_string(),
+            Some("check that the disk has room and works, then run the command again; what was finished is kept"),
+        ),
         (_, Some(ErrorCode::ReadOnly)) => (
             ErrorKind::Failed,
             "the file or its disk is read-only".to_owned(),

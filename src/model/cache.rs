@@ -102,7 +102,8 @@ impl Cache {
     pub fn find(&self, model: &ModelRef, project: &Path) -> Result<ModelFolder> {
         let Some(cache_name) = model.cache_name() else {
             let ModelRef::Folder(folder) = model else { return Err(Error::bug("a model that is no folder has no name")) };
-            return ModelFolder::open(&project.join(expand(folder)));
+            // Without `.` in the middle and `/` at the end, as errors name it.
+            return ModelFolder::open(&project.join(expand(folder)).components().collect::<PathBuf>());
         };
         let place = self.place(&cache_name)?;
         if place.is_dir() {

@@ -20,6 +20,9 @@ use crate::progress::Job;
 /// Bytes of one input line that are read.
 const LINE_LIMIT: usize = 64 << 20;
 
+/// What standard input is called where a file is named.
+const STANDARD_INPUT: &str = "<standard input>";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// A model's name, hub id or folder; the project's model if left out.
@@ -65,6 +68,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         None => setup::for_project(&Project::find(context.project.as_deref())?, &overrides, Purpose::Bulk)?.settings,
     };
     let lines = Lines::open(&arguments.input)?;
+    let from = lines.path.display().to_string();
     let mut embedder = Embedder::open(settings)?;
     let kind = match arguments.kind {
         Kind::Query => TextKind::Query,
@@ -72,7 +76,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     };
     let progress = context.report.progress();
     let job = Job::new(progress.as_ref(), &context.cancel);
-    let name = |number: usize| format!("line {}", number + 1);
+    let name = |number: usize| format!("line {} of {from}", number + 1);
     progress.begin("embedding", None, "texts");
     match output {
         Output::Standard => embedder.embed(lines, kind, job, name, |_, vector| context.report.write(json_line(vector).as_bytes())),
@@ -116,11 +120,11 @@ struct Lines {
 
 impl Lines {
     fn open(path: &Path) -> Result<Lines> {
-        let reader: Box<dyn BufRead> = match path == Path::new("-") {
-            true => Box::new(BufReader::new(io::stdin())),
-            false => Box::new(BufReader::new(File::open(path).map_err(|e| Error::io("read", path, e))?)),
-        };
-        Ok(Lines { reader, path: path.to_path_buf(), number: 0 })
+        if path == Path::new("-") {
+            return Ok(Lines { reader: Box::new(BufReader::new(io::stdin())), path: STANDARD_INPUT.into(), number: 0 });
+        }
+        let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
+        Ok(Lines { reader: Box::new(BufReader::new(file)), path: path.to_path_buf(), number: 0 })
     }
 
     fn read(&mut self) -> Result<Option<Input>> {

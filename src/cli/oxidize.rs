@@ -57,7 +57,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     if keys.is_empty() {
         return Err(Error::missing("there is nothing to embed: the store has no chunks")
             .at(project.database())
-            .hint("run `patina scrape`"));
+            .hint("run `patina scrape`; if it found nothing, look at `scrape` in the recipe"));
     }
     let embedded = embed_missing(&store, &setup, job)?;
     let content_hash = store.content_hash()?;
@@ -73,7 +73,9 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         let inputs = projections::inputs(plan, &setup.fingerprint, &content_hash)?;
         // A record that cannot be read is made anew.
         let outcome = Outcome::read(&setup.embeddings.verdict(&plan.name)).ok().flatten();
-        if let Some(outcome) = outcome.filter(|outcome| projections::is_current(outcome, &inputs, &setup.embeddings)) {
+        if let Some(outcome) =
+            outcome.filter(|outcome| projections::is_current(outcome, &inputs, &setup.embeddings, &setup.fingerprint, &content_hash))
+        {
             kept.insert(plan.name.clone(), outcome);
         }
     }

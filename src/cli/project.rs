@@ -9,6 +9,9 @@ use crate::recipe::Recipe;
 /// The folder of a project's own files.
 const FOLDER: &str = ".patina";
 
+/// The index of a model's own vectors.
+const BASE: &str = "base.usearch";
+
 pub(super) struct Project {
     pub root: PathBuf,
 }
@@ -56,6 +59,15 @@ impl Project {
         Lock::acquire(&self.data().join("lock"), doing)
     }
 
+    /// The folders of models that the project has an index of, by name.
+    pub fn indexed(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.data().join("embeddings")).into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            entries.filter(|entry| entry.path().join(BASE).is_file()).filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    }
+
     /// The files made from one model's vectors.
     pub fn embeddings(&self, model: &str) -> Embeddings {
         // A hub id has a slash, and a folder may have anything.
@@ -77,7 +89,7 @@ pub(super) struct Embeddings {
 
 impl Embeddings {
     pub fn base(&self) -> PathBuf {
-        self.folder.join("base.usearch")
+        self.folder.join(BASE)
     }
 
     pub fn projection(&self, name: &str) -> PathBuf {

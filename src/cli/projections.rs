@@ -84,14 +84,11 @@ pub(super) fn inputs(plan: &ProjectionPlan, fingerprint: &str, content_hash: &st
     Ok(fs::sha256(format!("{TRAINING_VERSION}\n{fingerprint}\n{content_hash}\n{plan}").as_bytes()))
 }
 
-/// Whether what is kept was made from these inputs and is whole.
-pub(super) fn is_current(outcome: &Outcome, inputs: &str, embeddings: &Embeddings) -> bool {
+/// Whether what is kept was made from these inputs and is whole: file, index and all.
+pub(super) fn is_current(outcome: &Outcome, inputs: &str, embeddings: &Embeddings, fingerprint: &str, content_hash: &str) -> bool {
     let whole = || match &outcome.sha256 {
         None => !embeddings.projection(&outcome.name).exists(),
-        Some(sha256) => {
-            fs::sha256_file(&embeddings.projection(&outcome.name)).is_ok_and(|found| found == *sha256)
-                && embeddings.projection_index(&outcome.name).exists()
-        }
+        Some(_) => open(&outcome.name, embeddings, fingerprint, content_hash).is_ok(),
     };
     outcome.inputs == inputs && whole()
 }
@@ -237,8 +234,11 @@ pub(super) fn open(name: &str, embeddings: &Embeddings, fingerprint: &str, conte
         return Err(Error::missing(format!("the projection {name:?} was never trained")).hint(hint));
     };
     let Some(sha256) = outcome.sha256.filter(|_| outcome.published) else {
-        return Err(Error::missing(format!("the projection {name:?} is not published: {}", outcome.reason))
-            .hint("search without it, or set `gate: off` in the recipe and run `patina oxidize`"));
+        let hint = match outcome.verdict {
+            Some(_) => "search without it, or set `gate: off` in the recipe and run `patina oxidize`",
+            None => "search without it; it can be trained once the project has more sessions, documents and commits",
+        };
+        return Err(Error::missing(format!("the projection {name:?} is not published: {}", outcome.reason)).hint(hint));
     };
     let path = embeddings.projection(name);
     let found = match fs::sha256_file(&path) {

@@ -26,9 +26,11 @@ impl Report {
         Report { json, quiet, color: wanted && !json && io::stdout().is_terminal() }
     }
 
-    /// What long work reports to: bars on a terminal, plain lines elsewhere, nothing when quiet.
+    /// What long work reports to: bars on a terminal, plain lines elsewhere, nothing when quiet. A script that asked for JSON finds
+    /// nothing but an error on standard error.
     pub fn progress(&self) -> Box<dyn Progress> {
-        if self.quiet { Box::new(Silent) } else { Box::new(Bars::new(io::stderr().is_terminal())) }
+        let terminal = io::stderr().is_terminal();
+        if self.quiet || (self.json && !terminal) { Box::new(Silent) } else { Box::new(Bars::new(terminal)) }
     }
 
     /// A result: `text` for people, `value` as JSON for scripts.
@@ -47,20 +49,27 @@ impl Report {
         out.write_all(bytes).and_then(|()| out.flush()).map_err(output_error)
     }
 
-    /// Something to read beside the result, unless quiet.
+    /// Something for people to read beside the result, unless quiet.
     pub fn note(&self, text: &str) {
-        if !self.quiet {
+        if !self.quiet && !self.json {
             eprintln!("{text}");
         }
     }
 }
 
-/// Whoever reads our output may stop reading, as `head` does: that is no failure of ours.
 fn output_error(error: io::Error) -> Error {
+    let message = format!("cannot write to standard output: {error}");
     match error.kind() {
-        io::ErrorKind::BrokenPipe => Error::interrupted(),
-        _ => Error::failed(format!("cannot write to standard output: {error}")).caused_by(error),
+        io::ErrorKind::StorageFull => Error::failed(message).hint("the disk is full; free some room and run the command again"),
+        _ => Error::failed(message),
     }
+    .caused_by(error)
+}
+
+/// Whoever reads our output may stop reading, as `head` does: that is no failure of ours, and nothing to talk about.
+fn nobody_reads(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    error.place().is_none() && source.is_some_and(|source| source.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Terminal styles, or none.
@@ -90,10 +99,20 @@ impl Style {
     }
 }
 
-/// A usage error, help, or the version, as clap words it.
+/// A usage error, help, or the version, as clap words it. The arguments do not parse, so `--json` is looked for by hand.
 pub(super) fn usage(error: &clap::Error) -> ExitCode {
-    let _ = error.print();
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    let json = std::env::args_os().skip(1).take_while(|argument| argument != "--").any(|argument| argument == "--json");
+    if !json || !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+    }
+    let text = error.to_string();
+    // What follows the first blank line is the usage, which `--help` tells too.
+    let message: Vec<&str> = text.split("\n\n").next().unwrap_or_default().lines().map(str::trim).collect();
+    let message = message.join(" ");
+    let error = Error::usage(message.strip_prefix("error: ").unwrap_or(&message)).hint("`patina --help` tells what there is");
+    print_error(&error, true);
+    ExitCode::from(error.kind().exit_code())
 }
 
 /// The first Ctrl-C asks the work to stop where everything is whole; the second ends the process.
@@ -117,10 +136,16 @@ pub(super) fn stop_on_signals(cancel: &Cancel) {
 pub(super) fn finish(report: &Report, run: impl FnOnce() -> Result<()>) -> ExitCode {
     let error = match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(())) => return ExitCode::SUCCESS,
+        Ok(Err(error)) if nobody_reads(&error) => return ExitCode::SUCCESS,
         Ok(Err(error)) => error,
         Err(_) => Error::bug("this is a bug in Patina").hint("please report it with the command and the lines above"),
     };
-    if report.json {
+    print_error(&error, report.json);
+    ExitCode::from(error.kind().exit_code())
+}
+
+fn print_error(error: &Error, json: bool) {
+    if json {
         let place =
             error.place().map(|place| json!({ "path": place.path, "line": place.at.map(|at| at.0), "column": place.at.map(|at| at.1) }));
         let value = json!({ "error": {
@@ -133,7 +158,6 @@ pub(super) fn finish(report: &Report, run: impl FnOnce() -> Result<()>) -> ExitC
             eprintln!("hint: {hint}");
         }
     }
-    ExitCode::from(error.kind().exit_code())
 }
 
 /// `1234567` as `1,234,567`.

@@ -9,7 +9,7 @@ use crate::cli::report::Style;
 use crate::cli::setup::{self, Overrides, Setup};
 use crate::embed::Embedder;
 use crate::embed::select::Purpose;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Expected, Index};
 use crate::search::{Hit, MAX_LIMIT, Mode, Options, VectorIndex, search};
 use crate::store::{Kind, Store};
@@ -99,7 +99,7 @@ fn with_vectors(
         content_hash: content_hash.clone(),
         projection_sha256: None,
     };
-    let base = Index::open(&setup.embeddings.base(), &expected)?;
+    let base = Index::open(&setup.embeddings.base(), &expected).map_err(|e| of_another_model(project, &setup, e))?;
     let projected = projection(arguments, options.mode, &setup, &content_hash)?;
     let vector = Embedder::open(setup.settings.clone())?.embed_query(question)?;
     let projected = match projected {
@@ -109,6 +109,18 @@ fn with_vectors(
     let third = projected.as_ref().map(|(name, vector, index)| (name.as_str(), index as &dyn VectorIndex, vector.as_slice()));
     let hits = search(store, Some((&base, &vector)), third, question, options)?;
     Ok((projected.map(|(name, _, _)| name), hits))
+}
+
+/// A project that has the index of another model only did not lose its index: its recipe changed.
+fn of_another_model(project: &Project, setup: &Setup, error: Error) -> Error {
+    let others = project.indexed();
+    if error.kind() != ErrorKind::Missing || others.is_empty() {
+        return error;
+    }
+    let model = &setup.plan.embedding_model;
+    Error::stale(format!("the project is indexed with another model ({}), and the recipe asks for {model}", others.join(", ")))
+        .at(project.recipe_path())
+        .hint("run `patina oxidize`")
 }
 
 /// The projection that was asked for, or in hybrid mode the published one of the recipe that gained most.

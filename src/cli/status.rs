@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::cli::Context;
 use crate::cli::project::Project;
 use crate::cli::projections::{self, Outcome};
-use crate::cli::report::{Style, count};
+use crate::cli::report::{Style, count, plural};
 use crate::cli::setup::{self, Overrides, Setup};
 use crate::cli::verdicts;
 use crate::embed::select::{Choice, Purpose};
@@ -165,7 +165,7 @@ fn text(status: &Status, style: &Style) -> String {
         }
     }
     if let Some(missing) = status.chunks_without_vector.filter(|&n| n > 0) {
-        out += &format!("vectors      {} chunks have none yet: run `patina oxidize`\n", count(missing as u64));
+        out += &format!("vectors      missing for {}: run `patina oxidize`\n", plural(missing, "chunk"));
     }
     out += &format!("index        {}\n", part(&status.index, style));
     for projection in &status.projections {

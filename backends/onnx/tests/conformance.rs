@@ -1,5 +1,6 @@
 //! The suite of `patina-backend` over ONNX Runtime, and what only this backend can get wrong.
 #![cfg(feature = "enabled")]
+#![allow(clippy::disallowed_methods)] // Tests write their inputs as they like.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

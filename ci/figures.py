@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""The figures of docs/PERFORMANCE.md, made again on this machine: ci/figures.py [CORPUS.jsonl] [--rounds N] [--peer] [--scale]
+
+CORPUS.jsonl has one object a line with `text`, and `embedding` if vectors are to be compared with a reference. Without one the
+paragraphs of this repository are the corpus. Needs a release build and what ci/demo sets up.
+
+  (always)   patina embed: texts a second over the whole process, processor seconds, peak memory
+  --peer     sentence-transformers on the same texts, model and threads, in turn with patina: A B A B (installs it into .cache the
+             first time: some gigabytes); its texts a second are without its start, Patina's are with it
+  --scale    a project of 10,000 chunks: cold scry, a second oxidize
+
+Nothing here fails because something is slow.
+"""
+import argparse, json, os, pathlib, re, statistics, subprocess, sys, tempfile, time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CACHE = ROOT / ".cache"
+PATINA = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "patina"
+MODEL = "all-MiniLM-L6-v2"
+PEER = """
+import json, os, resource, sys, time
+import numpy as np, torch
+from sentence_transformers import SentenceTransformer
+model, corpus, out, threads = sys.argv[1:]
+torch.set_num_threads(int(threads))
+texts = [json.loads(line)["text"] for line in open(corpus)]
+m = SentenceTransformer(model, device="cpu")
+m.encode(texts[:1])
+cpu, wall = time.process_time(), time.perf_counter()
+vectors = m.encode(texts, batch_size=32, normalize_embeddings=True)
+wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+np.save(out, vectors)
+print(json.dumps({"rate": len(texts) / wall, "cpu": cpu, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+"""
+
+
+def run(command, **options):
+    """Runs a process to its end: (wall seconds, processor seconds, peak MiB, standard output)."""
+    with tempfile.TemporaryFile() as out:
+        begin = time.perf_counter()
+        process = subprocess.Popen([str(word) for word in command], stdout=out, stderr=subprocess.PIPE, **options)
+        errors = process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - begin
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            sys.exit(f"error: {' '.join(map(str, command))}\n{errors.decode(errors='replace')}")
+        out.seek(0)
+        return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, out.read().decode()
+
+
+def row(name, values, unit):
+    print(f"{name:<44} {statistics.median(values):>9.3f} {unit:<8} ({min(values):.3f} to {max(values):.3f}, {len(values)} runs)")
+
+
+def own_corpus(folder):
+    """Paragraphs of the repository's documents and sources, of many lengths."""
+    texts = []
+    names = subprocess.run(["git", "-C", ROOT, "ls-files", "*.md", "*.rs"], capture_output=True, text=True, check=True).stdout
+    for name in sorted(names.split()):
+        parts = re.split(r"\n\s*\n", (ROOT / name).read_text(errors="replace"))
+        texts += [part.strip() for part in parts if part.strip()]
+    step = max(1, len(texts) // 1000)
+    path = folder / "corpus.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts[::step][:1000]))
+    return path
+
+
+def read_npy(path):
+    import numpy
+    return numpy.load(path)
+
+
+def embed(corpus, out, threads):
+    return run([PATINA, "embed", "--quiet", "--model", MODEL, "--input", corpus, "--output", out, "--threads", threads])
+
+
+def peer_python():
+    venv = CACHE / "peer-sentence-transformers"
+    python = venv / "bin" / "python"
+    if not (venv / "whole").exists():
+        print("installing sentence-transformers into .cache (once)", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "sentence-transformers==6.2.*"], check=True)
+        (venv / "whole").touch()
+    return python
+
+
+def bulk(corpus, rounds, threads, peer, folder):
+    texts = [json.loads(line) for line in corpus.read_text().splitlines()]
+    print(f"{len(texts)} texts, {MODEL}, f32, {threads} threads")
+    python = os.environ.get("PEER_PYTHON") or (peer_python() if peer else None)
+    model = os.environ.get("PEER_MODEL") or pathlib.Path(os.environ["PATINA_CACHE_DIR"]) / "models" / MODEL
+    ours, theirs = [], []
+    embed(corpus, folder / "ours.npy", threads)
+    for _ in range(rounds):
+        ours.append(embed(corpus, folder / "ours.npy", threads))
+        if python:
+            env = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "true"}
+            out = run([python, "-c", PEER, model, corpus, folder / "theirs.npy", threads], env=env)[3]
+            theirs.append(json.loads(out.splitlines()[-1]))
+    row("patina embed, whole process", [len(texts) / wall for wall, *_ in ours], "texts/s")
+    row("  processor seconds", [cpu for _, cpu, *_ in ours], "s")
+    row("  peak memory", [peak for _, _, peak, _ in ours], "MiB")
+    if theirs:
+        row("sentence-transformers, without its start", [run["rate"] for run in theirs], "texts/s")
+        row("  processor seconds", [run["cpu"] for run in theirs], "s")
+        row("  peak memory", [run["peak"] for run in theirs], "MiB")
+        row("ratio of texts/s, pair by pair", [len(texts) / mine[0] / run["rate"] for mine, run in zip(ours, theirs)], "x")
+        cosines("against sentence-transformers", read_npy(folder / "ours.npy"), read_npy(folder / "theirs.npy"))
+    if all("embedding" in text for text in texts):
+        cosines("against the corpus's reference", read_npy(folder / "ours.npy"), [text["embedding"] for text in texts])
+
+
+def cosines(name, ours, reference):
+    import numpy
+    a, b = numpy.asarray(ours, "float64"), numpy.asarray(reference, "float64")
+    cosine = (a * b).sum(1) / numpy.linalg.norm(a, axis=1) / numpy.linalg.norm(b, axis=1)
+    print(f"{'cosine ' + name:<44} {cosine.min():.9f} at worst, {numpy.abs(a - b).max():.1e} greatest difference")
+
+
+def scale(rounds, folder):
+    project = folder / "project"
+    project.mkdir()
+    words = re.findall(r"\S+", " ".join(path.read_text(errors="replace") for path in sorted(ROOT.glob("src/**/*.rs"))))
+    for number in range(200):
+        sections = []
+        for section in range(50):
+            at = (number * 50 + section) * 37 % max(1, len(words) - 60)
+            sections.append(f"## Section {number}.{section}\n\n{' '.join(words[at:at + 50])}\n")
+        (project / f"{number}.md").write_text(f"# Document {number}\n\n" + "\n".join(sections))
+    quiet = ["--quiet", "-C", project]
+    run([PATINA, "init", *quiet, "--model", MODEL])
+    run([PATINA, "scrape", *quiet])
+    first = run([PATINA, "oxidize", *quiet])
+    status = json.loads(run([PATINA, "status", *quiet, "--json"])[3])
+    print(f"project of {sum(status['store']['chunks'].values())} chunks; first oxidize {first[0]:.1f} s, {first[2]:.0f} MiB")
+    row("second oxidize, nothing new", [run([PATINA, "oxidize", *quiet])[0] for _ in range(rounds)], "s")
+    ask = [PATINA, "scry", *quiet, "where are files written atomically?"]
+    row("scry hybrid, cold process", [run(ask)[0] for _ in range(rounds)], "s")
+    row("scry lexical, cold process", [run([*ask, "--mode", "lexical"])[0] for _ in range(rounds)], "s")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", nargs="?", type=pathlib.Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--peer", action="store_true")
+    parser.add_argument("--scale", action="store_true")
+    arguments = parser.parse_args()
+    os.environ.setdefault("PATINA_CACHE_DIR", str(CACHE / "patina"))
+    if not PATINA.exists():
+        sys.exit("error: there is no release build\nhint: run ci/demo, or cargo build --release")
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        bulk(arguments.corpus or own_corpus(folder), arguments.rounds, arguments.threads, arguments.peer, folder)
+        if arguments.scale:
+            scale(arguments.rounds, folder)
+
+
+if __name__ == "__main__":
+    main()

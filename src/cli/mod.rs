@@ -6,6 +6,7 @@ mod embed;
 mod init;
 mod model;
 mod oxidize;
+mod parity;
 mod project;
 mod projections;
 mod report;
@@ -64,6 +65,8 @@ enum Command {
     Status(status::Arguments),
     /// What this machine and build offer: runtimes, libraries, models, and what was chosen and why.
     Doctor(doctor::Arguments),
+    /// Compare the runtimes and precisions of this build on the same texts, and certify what may share an index.
+    Parity(parity::Arguments),
     /// The models on this machine.
     #[command(subcommand)]
     Model(model::Command),
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Embed(arguments) => embed::run(&context, arguments),
         Command::Status(arguments) => status::run(&context, arguments),
         Command::Doctor(arguments) => doctor::run(&context, arguments),
+        Command::Parity(arguments) => parity::run(&context, arguments),
         Command::Model(command) => model::run(&context, command),
         Command::Runtime(command) => runtime::run(&context, command),
     })

@@ -92,6 +92,9 @@ fn with_vectors(
 ) -> Result<(Option<String>, Vec<Hit>)> {
     let overrides = Overrides { runtime: arguments.runtime.clone(), ..Overrides::default() };
     let setup = setup::for_project(project, &overrides, Purpose::Query)?;
+    if let Some(not_shared) = &setup.not_shared {
+        return Err(not_shared.error());
+    }
     let content_hash = store.content_hash()?;
     let expected = Expected {
         fingerprint: setup.fingerprint.clone(),

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-use patina_backend::{Model, Precision};
+use patina_backend::{Model, Precision, Runtime};
 
+use crate::bench::parity;
 use crate::cli::project::{Embeddings, Project};
 use crate::embed::select::{self, Choice, Purpose};
 use crate::embed::{Settings, fingerprint};
 use crate::error::{Error, Result};
+use crate::index::Manifest;
 use crate::model::{Cache, ModelRef, PromptKind};
 use crate::progress::Job;
 use crate::recipe::{ModelFacts, Plan, RuntimeChoice};
@@ -61,9 +63,23 @@ pub(super) struct Setup {
     pub plan: Plan,
     pub settings: Settings,
     pub choice: Choice,
-    /// Of the vectors that `settings` give.
+    /// Of the vectors that `settings` give, or of the other runtime's whose index they may share.
     pub fingerprint: String,
+    /// Why the index, which the other runtime made, may not be searched with this one.
+    pub not_shared: Option<NotShared>,
     pub embeddings: Embeddings,
+}
+
+/// Two runtimes whose vectors may not meet.
+pub(super) struct NotShared {
+    reason: String,
+    hint: &'static str,
+}
+
+impl NotShared {
+    pub fn error(&self) -> Error {
+        Error::stale(self.reason.clone()).hint(self.hint)
+    }
 }
 
 /// Everything for the project's recipe.
@@ -79,7 +95,8 @@ pub(super) fn for_project(project: &Project, overrides: &Overrides, purpose: Pur
     let model = cache.find(&reference, &project.root)?;
     let facts = ModelFacts { dimensions: Model::open(model.path())?.dimensions() };
     let plan = Plan::resolve(&recipe, &path, &facts)?;
-    let choice = select::choose(overrides.runtime(plan.runtime)?)?;
+    let precision = overrides.precision(plan.precision)?;
+    let choice = select::choose(overrides.runtime(plan.runtime)?, precision)?;
     let settings = Settings {
         folder: model.path().to_path_buf(),
         identity: model.identity(&cache, Job::silent())?.sha256,
@@ -89,18 +106,54 @@ pub(super) fn for_project(project: &Project, overrides: &Overrides, purpose: Pur
         query_prompt: model.prompt(PromptKind::Query, plan.prompts.query.as_deref()).text,
         document_prompt: model.prompt(PromptKind::Document, plan.prompts.document.as_deref()).text,
         runtime: choice.runtime,
-        precision: overrides.precision(plan.precision)?,
+        precision,
         threads: overrides.threads(plan.threads)?,
         purpose,
     };
     let embeddings = project.embeddings(&plan.embedding_model);
-    Ok(Setup { fingerprint: fingerprint(&settings), plan, settings, choice, embeddings })
+    let (fingerprint, not_shared) = match shared(&settings, &embeddings, &cache)? {
+        Some(Ok(of_the_other)) => (of_the_other, None),
+        Some(Err(not_shared)) => (fingerprint(&settings), Some(not_shared)),
+        None => (fingerprint(&settings), None),
+    };
+    Ok(Setup { fingerprint, not_shared, plan, settings, choice, embeddings })
+}
+
+/// If the project's index was made by the other runtime in single precision: its fingerprint if parity is certified on this machine,
+/// else why it is not.
+fn shared(settings: &Settings, embeddings: &Embeddings, cache: &Cache) -> Result<Option<Result<String, NotShared>>> {
+    let Ok(manifest) = Manifest::read(&embeddings.base()) else { return Ok(None) };
+    let other = match settings.runtime {
+        Runtime::Onnx => Runtime::Mlx,
+        Runtime::Mlx => Runtime::Onnx,
+    };
+    let of_the_other = fingerprint(&Settings { runtime: other, ..settings.clone() });
+    if settings.precision != Precision::F32 || manifest.fingerprint != of_the_other {
+        return Ok(None);
+    }
+    let (this, that) = (settings.runtime, other);
+    let certified = match (select::installed_onnx_version(), select::mlx_version()) {
+        (Ok(onnx), Ok(mlx)) => parity::certified(cache.root(), &settings.identity, (&onnx, &mlx)),
+        _ => None,
+    };
+    Ok(Some(match certified {
+        Some(true) => Ok(of_the_other),
+        Some(false) => Err(NotShared {
+            reason: format!("the index is of {that}'s vectors, and {this} failed parity with them on this machine"),
+            hint: "run `patina oxidize` to index with this runtime's vectors, or search with the other runtime",
+        }),
+        None => Err(NotShared {
+            reason: format!("the index is of {that}'s vectors, and parity of {this} is not certified on this machine"),
+            hint: "run `patina parity` (in a build that carries both) to certify it, or `patina oxidize` to index anew",
+        }),
+    }))
 }
 
 /// A model without a project.
 pub(super) fn for_model(model: &str, root: &Path, overrides: &Overrides, purpose: Purpose) -> Result<Settings> {
     let cache = Cache::open()?;
     let model = cache.find(&ModelRef::parse(model)?, root)?;
+    let precision = overrides.precision(Precision::F32)?;
     Ok(Settings {
         folder: model.path().to_path_buf(),
         identity: model.identity(&cache, Job::silent())?.sha256,
@@ -109,8 +162,8 @@ pub(super) fn for_model(model: &str, root: &Path, overrides: &Overrides, purpose
         lower_case: model.settings().do_lower_case,
         query_prompt: model.prompt(PromptKind::Query, None).text,
         document_prompt: model.prompt(PromptKind::Document, None).text,
-        runtime: select::choose(overrides.runtime(RuntimeChoice::Auto)?)?.runtime,
-        precision: overrides.precision(Precision::F32)?,
+        runtime: select::choose(overrides.runtime(RuntimeChoice::Auto)?, precision)?.runtime,
+        precision,
         threads: overrides.threads(None)?,
         purpose,
     })

@@ -114,9 +114,12 @@ fn derived(status: &mut Status, setup: &Setup, store: &Store) -> Result<()> {
         content_hash: content_hash.clone(),
         projection_sha256: None,
     };
-    status.index = match Index::open(&setup.embeddings.base(), &expected) {
-        Ok(_) => Part::current(),
-        Err(error) => Part::of(&error),
+    status.index = match &setup.not_shared {
+        Some(not_shared) => Part::of(&not_shared.error()),
+        None => match Index::open(&setup.embeddings.base(), &expected) {
+            Ok(_) => Part::current(),
+            Err(error) => Part::of(&error),
+        },
     };
     for plan in &setup.plan.projections {
         let read = Outcome::read(&setup.embeddings.verdict(&plan.name));

@@ -1,0 +1,3 @@
+//! Comparing runtimes and precisions.
+
+pub mod parity;

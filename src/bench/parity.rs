@@ -161,10 +161,16 @@ fn vectors(settings: Settings, texts: &[String], job: Job<'_>) -> Result<(Vec<Ve
     let mut out = Vec::with_capacity(texts.len());
     job.progress.begin(&label, Some(texts.len() as u64), "texts");
     let inputs = texts.iter().map(|text| Ok(Input::Text(text.clone())));
-    let result = embedder.embed(inputs, TextKind::Document, job, |number| format!("text {}", number + 1), |_, vector| {
-        out.push(vector.to_vec());
-        Ok(())
-    });
+    let result = embedder.embed(
+        inputs,
+        TextKind::Document,
+        job,
+        |number| format!("text {}", number + 1),
+        |_, vector| {
+            out.push(vector.to_vec());
+            Ok(())
+        },
+    );
     job.progress.end("");
     result?;
     let version = embedder.info().runtime_version.clone();

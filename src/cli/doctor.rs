@@ -89,7 +89,10 @@ pub(super) fn run(context: &Context, _: Arguments) -> Result<()> {
         .map(|(runtime, carried)| RuntimeState {
             runtime: runtime.name(),
             carried,
-            version: if runtime == patina_backend::Runtime::Onnx { onnx_version.clone() } else { None },
+            version: match runtime {
+                patina_backend::Runtime::Onnx => onnx_version.clone(),
+                patina_backend::Runtime::Mlx => select::mlx_version().ok(),
+            },
         })
         .collect();
     let (project, wanted) = match Project::find(context.project.as_deref()) {
@@ -100,7 +103,7 @@ pub(super) fn run(context: &Context, _: Arguments) -> Result<()> {
         // Doctor works anywhere.
         Err(_) => (None, None),
     };
-    let choice = select::choose(wanted.unwrap_or(RuntimeChoice::Auto)).map_err(|e| problem(&e)).ok();
+    let choice = select::choose(wanted.unwrap_or(RuntimeChoice::Auto), patina_backend::Precision::F32).map_err(|e| problem(&e)).ok();
     let cache = Cache::open().map_err(|e| problem(&e)).ok();
     let mut models = Vec::new();
     if let Some(cache) = &cache {

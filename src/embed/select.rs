@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cfg_if::cfg_if;
-use patina_backend::{EmbeddingEngine, EngineError, Model, Runtime};
+use patina_backend::{EmbeddingEngine, EngineError, Model, Precision, Runtime};
 use serde::Serialize;
 
 use crate::embed::Settings;
@@ -55,16 +55,37 @@ fn runtime_name<S: serde::Serializer>(runtime: &Runtime, serializer: S) -> Resul
     serializer.serialize_str(runtime.name())
 }
 
-/// Chooses a runtime. Asking for one that this build does not carry is an error, never a substitute.
-pub fn choose(wanted: RuntimeChoice) -> Result<Choice> {
+/// The precisions of a runtime.
+pub fn precisions(runtime: Runtime) -> &'static [Precision] {
+    match runtime {
+        Runtime::Onnx => &[Precision::F32],
+        Runtime::Mlx => Precision::ALL,
+    }
+}
+
+/// Every runtime of this build with every precision of it, but the reference: ONNX Runtime in single precision.
+pub fn combinations() -> Vec<(Runtime, Precision)> {
+    let carried = carried().into_iter().filter(|&(_, carried)| carried);
+    carried
+        .flat_map(|(runtime, _)| precisions(runtime).iter().map(move |&precision| (runtime, precision)))
+        .filter(|&combination| combination != (Runtime::Onnx, Precision::F32))
+        .collect()
+}
+
+/// Chooses a runtime for a precision. Asking for one that this build does not carry, or for a precision that it does not have, is an
+/// error, never a substitute.
+pub fn choose(wanted: RuntimeChoice, precision: Precision) -> Result<Choice> {
     let apple = cfg!(all(target_os = "macos", target_arch = "aarch64"));
+    let onnx_has_it = precisions(Runtime::Onnx).contains(&precision);
     match wanted {
-        RuntimeChoice::Onnx if ONNX => Ok(chosen(Runtime::Onnx, "asked for", "onnx was asked for")),
+        RuntimeChoice::Onnx if ONNX && onnx_has_it => Ok(chosen(Runtime::Onnx, "asked for", "onnx was asked for")),
+        RuntimeChoice::Onnx if ONNX => Err(Error::usage(format!("ONNX Runtime does not compute in {precision}"))
+            .hint("use `precision: f32`, or `runtime: mlx` where the build carries it")),
         RuntimeChoice::Mlx if MLX => Ok(chosen(Runtime::Mlx, "asked for", "mlx was asked for")),
         RuntimeChoice::Auto if MLX && apple => {
             Ok(chosen(Runtime::Mlx, "the faster one on Apple silicon", "MLX is faster on Apple silicon"))
         }
-        RuntimeChoice::Auto if ONNX => {
+        RuntimeChoice::Auto if ONNX && onnx_has_it => {
             let not_mlx = match (MLX, apple) {
                 (false, true) => "this build does not carry it",
                 (false, false) => "it is made for Apple silicon, and this build does not carry it",
@@ -72,6 +93,8 @@ pub fn choose(wanted: RuntimeChoice) -> Result<Choice> {
             };
             Ok(chosen(Runtime::Onnx, "it runs on every platform", not_mlx))
         }
+        RuntimeChoice::Auto if ONNX => Err(Error::missing(format!("no runtime that `auto` may take here computes in {precision}"))
+            .hint("use `precision: f32`, or ask for `runtime: mlx` where the build carries it")),
         RuntimeChoice::Onnx => Err(missing(Runtime::Onnx)),
         RuntimeChoice::Mlx => Err(missing(Runtime::Mlx)),
         RuntimeChoice::Auto => {
@@ -116,6 +139,20 @@ pub fn onnx_version(library: &std::path::Path) -> Result<String> {
     Ok(patina_onnx::runtime_version(library)?)
 }
 
+/// The version of MLX, as the library in this build says.
+pub fn mlx_version() -> Result<String> {
+    Ok(patina_mlx::runtime_version()?)
+}
+
+/// The version of the ONNX Runtime that would be loaded: as its name or its install record says, else as it says itself.
+pub fn installed_onnx_version() -> Result<String> {
+    let located = provision::find(&provision::Places::of_this_machine())?;
+    match located.version {
+        Some(version) => Ok(version),
+        None => onnx_version(&located.path),
+    }
+}
+
 /// Every runtime, and whether this build carries it.
 pub fn carried() -> [(Runtime, bool); 2] {
     [(Runtime::Onnx, patina_onnx::ENABLED), (Runtime::Mlx, patina_mlx::ENABLED)]
@@ -128,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_runtime_that_is_not_there_is_never_substituted() {
-        let error = choose(RuntimeChoice::Mlx).expect_err("no build carries MLX yet");
+        let error = choose(RuntimeChoice::Mlx, Precision::F32).expect_err("no build carries MLX yet");
         assert_eq!(error.kind(), ErrorKind::Missing);
         assert_eq!(error.kind().exit_code(), 2);
         assert!(error.hint_text().is_some());
@@ -136,7 +173,7 @@ mod tests {
 
     #[test]
     fn auto_says_what_it_refused_and_why() {
-        let choice = choose(RuntimeChoice::Auto).expect("the default build carries ONNX Runtime");
+        let choice = choose(RuntimeChoice::Auto, Precision::F32).expect("the default build carries ONNX Runtime");
         assert_eq!(choice.runtime, Runtime::Onnx);
         assert_eq!(choice.refused.len(), 1);
         assert_eq!(choice.refused[0].runtime, Runtime::Mlx);

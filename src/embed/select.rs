@@ -126,11 +126,22 @@ type Loader = Box<dyn FnOnce(Arc<Model>) -> Result<Box<dyn EmbeddingEngine>, Eng
 pub(super) fn loader(settings: &Settings) -> Result<Loader> {
     match settings.runtime {
         Runtime::Onnx => {
-            let library = provision::find(&provision::Places::of_this_machine())?.path;
+            let provision::Located { path: library, origin, .. } = provision::find(&provision::Places::of_this_machine())?;
             let options = patina_onnx::Options { library, threads: settings.threads, purpose: settings.purpose };
-            Ok(Box::new(move |model| patina_onnx::load(model, &options)))
+            Ok(Box::new(move |model| patina_onnx::load(model, &options).map_err(|error| for_named(error, origin))))
         }
         Runtime::Mlx => Ok(Box::new(|model| patina_mlx::load(model, &patina_mlx::Options::default()))),
+    }
+}
+
+/// Installing a library does not help as long as the user's variable names another one.
+fn for_named(error: EngineError, origin: provision::Origin) -> EngineError {
+    match error {
+        EngineError::RuntimeMissing { runtime, reason, .. } if origin == provision::Origin::Named => {
+            let hint = format!("correct {}, or unset it and run `patina runtime install`", origin.name());
+            EngineError::RuntimeMissing { runtime, reason, hint }
+        }
+        error => error,
     }
 }
 

@@ -52,7 +52,7 @@ fn an_interrupted_oxidize_goes_on_where_it_stopped() {
     let place = busy_project();
     let missing = || place.run(["status", "--json"]).json()["chunks_without_vector"].as_u64().unwrap();
     let total = missing();
-    let child = place.command(["-q", "oxidize"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = place.command(["--json", "oxidize"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let id = child.id();
     let begun = Instant::now();
     while missing() == total {
@@ -69,7 +69,7 @@ fn an_interrupted_oxidize_goes_on_where_it_stopped() {
     snap!(ran, @r#"
     exit 130
     --- stderr
-    error: interrupted; what was finished is kept
+    {"error":{"hint":null,"kind":"interrupted","message":"interrupted; what was finished is kept","place":null}}
     "#);
     assert_eq!(place.left_behind(), Vec::<std::path::PathBuf>::new());
     let left = missing();

@@ -2,6 +2,7 @@
 //! code, and the files it left.
 
 #![allow(clippy::disallowed_methods)] // Tests make and break files by themselves.
+#![allow(clippy::unwrap_used)] // What surprises a test fails it.
 
 #[macro_use]
 mod harness;

@@ -73,7 +73,7 @@ fn a_library_that_is_none() {
     exit 2
     --- stderr
     error: ONNX Runtime is not available: [LIBRARY] cannot be used (version 1.24 or later is needed): dlopen failed
-    hint: run `patina runtime install`, which installs a version that fits
+    hint: correct ORT_DYLIB_PATH, or unset it and run `patina runtime install`
     "#);
 }
 

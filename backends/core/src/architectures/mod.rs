@@ -33,7 +33,9 @@ pub fn supported() -> impl Iterator<Item = &'static str> {
 
 /// Finds the family of a config and checks its parameters.
 pub(crate) fn load(config: &Value, path: &Path, weights: &Weights) -> Result<Architecture> {
-    let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or_default();
+    let Some(model_type) = config.get("model_type").and_then(Value::as_str) else {
+        return Err(EngineError::model(path, "the configuration names no architecture (model_type)"));
+    };
     let Some(&(model_type, load)) = FAMILIES.iter().find(|&&(name, _)| name == model_type) else {
         let supported: Vec<&str> = supported().collect();
         return Err(EngineError::Model {

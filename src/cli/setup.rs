@@ -17,6 +17,9 @@ use crate::recipe::{ModelFacts, Plan, RuntimeChoice};
 /// The variable that overrides the recipe's runtime; `--runtime` overrides it in turn.
 const RUNTIME_VARIABLE: &str = "PATINA_RUNTIME";
 
+/// The most threads that can be asked for: each costs memory whether it has work or not.
+const MOST_THREADS: usize = 256;
+
 /// What the command line puts in place of the recipe's words.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Overrides {
@@ -51,7 +54,9 @@ impl Overrides {
 
     fn threads(&self, recipe: Option<usize>) -> Result<usize> {
         match self.threads.or(recipe) {
-            Some(0) => Err(Error::usage("--threads is 0").hint("give at least 1, or leave it out")),
+            Some(threads) if !(1..=MOST_THREADS).contains(&threads) => {
+                Err(Error::usage(format!("--threads is {threads}; it must be 1 to {MOST_THREADS}")).hint("leave it out to use every core"))
+            }
             Some(threads) => Ok(threads),
             None => Ok(std::thread::available_parallelism().map_or(1, |n| n.get())),
         }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::fs;
 
 /// The most threads that can be asked for.
-const MAX_THREADS: i64 = 1024;
+const MAX_THREADS: i64 = 256;
 /// The longest input in tokens that can be asked for; the model's own limit is checked when it is opened.
 const MAX_TOKENS: i64 = 131_072;
 /// The fewest: two special tokens and one of the text.

@@ -32,14 +32,7 @@ struct Case {
 /// Runs every check. `golden` holds one folder a model, each with a `cases.json` of token ids and reference vectors, and
 /// `bert-mean` among them with a `poolings.json` of reference vectors for every pooling.
 pub fn run(golden: &Path, load: Load<'_>) {
-    let mut models: Vec<PathBuf> = fs::read_dir(golden)
-        .unwrap_or_else(|e| panic!("{}: {e}", golden.display()))
-        .map(|entry| entry.expect("an entry of the folder").path())
-        .filter(|path| path.join("config.json").exists())
-        .collect();
-    models.sort();
-    assert!(!models.is_empty(), "{} holds no model", golden.display());
-    for model in &models {
+    for model in &models(golden) {
         let mut engine = engine(model, load);
         golden_vectors(model, engine.as_mut());
         rows_are_independent_and_in_order(model, engine.as_mut());
@@ -51,6 +44,54 @@ pub fn run(golden: &Path, load: Load<'_>) {
     let bert = golden.join("bert-mean");
     poolings(&bert, load);
     non_finite_weights_are_refused(&bert, load);
+}
+
+/// Runs the checks that a precision below single can pass: every golden vector and every pooling has at least the cosine `least` with its
+/// reference in single precision, so has a row in a batch with the same row alone, and bad batches, empty ones and weights that are not
+/// finite are refused as ever. Gives the least cosine found of all golden vectors.
+pub fn run_to_cosine(golden: &Path, load: Load<'_>, least: f32) -> f32 {
+    let mut worst = f32::INFINITY;
+    for model in &models(golden) {
+        let mut engine = engine(model, load);
+        let vectors = all_cases(model, engine.as_mut());
+        for (row, case) in cases(model).iter().enumerate() {
+            let found = cosine(vectors.row(row), &case.embedding);
+            assert!(found >= least, "{}: case {row} has the cosine {found} with its reference", model.display());
+            let alone = engine.embed(&TokenBatch::from_rows([&case.input_ids])).expect("a row alone");
+            let same = cosine(alone.row(0), vectors.row(row));
+            assert!(same >= least, "{}: row {row} has the cosine {same} with itself alone", model.display());
+            worst = worst.min(found);
+        }
+        bad_batches_are_refused(model, engine.as_mut());
+        empty_batch(model, engine.as_mut());
+    }
+    let bert = golden.join("bert-mean");
+    for (mode, found, expected) in pooled(&bert, load) {
+        for (row, vector) in expected.iter().enumerate() {
+            let found = cosine(found.row(row), vector);
+            assert!(found >= least, "pooling {mode}: row {row} has the cosine {found} with its reference");
+        }
+    }
+    non_finite_weights_are_refused(&bert, load);
+    worst
+}
+
+/// The cosine of two vectors.
+pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "vectors of different length");
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
+    (dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()) as f32
+}
+
+fn models(golden: &Path) -> Vec<PathBuf> {
+    let mut models: Vec<PathBuf> = fs::read_dir(golden)
+        .unwrap_or_else(|e| panic!("{}: {e}", golden.display()))
+        .map(|entry| entry.expect("an entry of the folder").path())
+        .filter(|path| path.join("config.json").exists())
+        .collect();
+    models.sort();
+    assert!(!models.is_empty(), "{} holds no model", golden.display());
+    models
 }
 
 fn engine(model: &Path, load: Load<'_>) -> Box<dyn EmbeddingEngine> {
@@ -219,21 +260,29 @@ struct PoolingCases {
 }
 
 fn poolings(model: &Path, load: Load<'_>) {
+    for (mode, found, expected) in pooled(model, load) {
+        for (row, vector) in expected.iter().enumerate() {
+            let off = difference(found.row(row), vector);
+            assert!(off <= GOLDEN_TOLERANCE, "pooling {mode}: row {row} is off by {off:e}");
+        }
+    }
+}
+
+/// For every pooling: its name, the vectors found and the reference.
+fn pooled(model: &Path, load: Load<'_>) -> Vec<(String, Embeddings, Vec<Vec<f32>>)> {
     let reference: PoolingCases = read(&model.join("poolings.json"));
     let expected = ["cls", "lasttoken", "max", "mean", "mean_sqrt_len_tokens", "weightedmean"];
     assert!(reference.modes.keys().eq(expected), "poolings.json must hold {expected:?}");
-    for (mode, vectors) in reference.modes {
+    let with = |(mode, vectors): (String, Vec<Vec<f32>>)| {
         let folder = copy(model);
         let config = json!({ "word_embedding_dimension": vectors[0].len(), "pooling_mode": mode });
         fs::write(folder.path().join("1_Pooling/config.json"), config.to_string()).expect("write the copy");
         let modules: Vec<Value> = read(&folder.path().join("modules.json"));
         fs::write(folder.path().join("modules.json"), json!(modules[..2]).to_string()).expect("write the copy");
         let found = all_cases(model, engine(folder.path(), load).as_mut());
-        for (row, vector) in vectors.iter().enumerate() {
-            let off = difference(found.row(row), vector);
-            assert!(off <= GOLDEN_TOLERANCE, "pooling {mode}: row {row} is off by {off:e}");
-        }
-    }
+        (mode, found, vectors)
+    };
+    reference.modes.into_iter().map(with).collect()
 }
 
 fn non_finite_weights_are_refused(model: &Path, load: Load<'_>) {

@@ -37,16 +37,28 @@ impl fmt::Display for Runtime {
 pub enum Precision {
     /// IEEE 754 single precision.
     F32,
+    /// IEEE 754 half precision.
+    F16,
+    /// The upper half of single precision: its range, with fewer digits.
+    Bf16,
+    /// Linear layers in 8-bit groups, each with a scale and an offset.
+    Q8,
+    /// Linear layers in 4-bit groups, each with a scale and an offset.
+    Q4,
 }
 
 impl Precision {
     /// Every precision, in the order of reports.
-    pub const ALL: &'static [Precision] = &[Precision::F32];
+    pub const ALL: &'static [Precision] = &[Precision::F32, Precision::F16, Precision::Bf16, Precision::Q8, Precision::Q4];
 
     /// The word in recipes and reports.
     pub fn name(self) -> &'static str {
         match self {
             Precision::F32 => "f32",
+            Precision::F16 => "f16",
+            Precision::Bf16 => "bf16",
+            Precision::Q8 => "q8",
+            Precision::Q4 => "q4",
         }
     }
 }

@@ -63,9 +63,26 @@ fn aligned_f32(_: &[u8]) -> Option<&[f32]> {
 
 struct Shard {
     path: PathBuf,
+    /// Kept for [`Weights::read`], which must not go through the map.
+    #[cfg_attr(not(unix), allow(dead_code))]
+    file: File,
     bytes: memmap2::Mmap,
     /// Where the tensors' data begins: 8 bytes of header length, then the header.
     data: usize,
+}
+
+impl Shard {
+    #[cfg(unix)]
+    fn copy(&self, start: usize, to: &mut [u8]) -> std::io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(&self.file, to, (self.data + start) as u64)
+    }
+
+    /// Elsewhere a file that is mapped cannot be cut off.
+    #[cfg(not(unix))]
+    fn copy(&self, start: usize, to: &mut [u8]) -> std::io::Result<()> {
+        to.copy_from_slice(&self.bytes[self.data + start..][..to.len()]);
+        Ok(())
+    }
 }
 
 struct Entry {
@@ -134,7 +151,7 @@ impl Weights {
     }
 
     fn add_file(&mut self, path: &Path, prefix: &str) -> Result<()> {
-        let bytes = map(path)?;
+        let (file, bytes) = map(path)?;
         let (header, metadata) =
             SafeTensors::read_metadata(&bytes).map_err(|e| EngineError::weights(path, format!("not a sound safetensors file: {e}")))?;
         let shard = self.shards.len();
@@ -155,7 +172,7 @@ impl Weights {
                 return Err(EngineError::weights(path, format!("the tensor {name} is in two shards")));
             }
         }
-        self.shards.push(Shard { path: path.to_path_buf(), bytes, data: header + 8 });
+        self.shards.push(Shard { path: path.to_path_buf(), file, bytes, data: header + 8 });
         Ok(())
     }
 
@@ -169,12 +186,34 @@ impl Weights {
         self.entries.contains_key(name)
     }
 
+    /// The number format of a tensor.
+    pub fn stored_type(&self, name: &str) -> Option<StoredType> {
+        self.entries.get(name).map(|entry| entry.stored)
+    }
+
     /// A tensor by name.
     pub fn get(&self, name: &str) -> Option<StoredTensor<'_>> {
         let entry = self.entries.get(name)?;
         let shard = &self.shards[entry.shard];
         let bytes = &shard.bytes[shard.data + entry.start..shard.data + entry.end];
         Some(StoredTensor { stored: entry.stored, shape: &entry.shape, bytes })
+    }
+
+    /// A copy of a tensor's bytes, for a runtime that keeps its own. Unlike [`Weights::get`] it survives a file that was cut off since
+    /// it was opened: that is an error here, where touching the map would end the process.
+    pub fn read(&self, name: &str) -> Result<Vec<u8>> {
+        let Some(entry) = self.entries.get(name) else {
+            return Err(EngineError::weights(self.path(), format!("the tensor {name} is missing")));
+        };
+        let shard = &self.shards[entry.shard];
+        let mut bytes = vec![0; entry.end - entry.start];
+        match shard.copy(entry.start, &mut bytes) {
+            Ok(()) => Ok(bytes),
+            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+                Err(EngineError::weights(&shard.path, format!("the file was cut off after it was opened: the tensor {name} is not whole")))
+            }
+            Err(source) => Err(EngineError::Io { path: shard.path.clone(), source }),
+        }
     }
 
     /// The first file, for errors about what is missing.
@@ -215,7 +254,7 @@ impl Param {
 }
 
 #[allow(unsafe_code)]
-fn map(path: &Path) -> Result<memmap2::Mmap> {
+fn map(path: &Path) -> Result<(File, memmap2::Mmap)> {
     let io = |source| EngineError::Io { path: path.to_path_buf(), source };
     let file = File::open(path).map_err(io)?;
     // A map of zero bytes is an error of its own on some systems.
@@ -223,7 +262,8 @@ fn map(path: &Path) -> Result<memmap2::Mmap> {
         return Err(EngineError::weights(path, "not a sound safetensors file: it is shorter than the 8 bytes of its header's length"));
     }
     // SAFETY: the map is read-only and private to `Weights`, whose contract says that the file is not changed in place meanwhile.
-    unsafe { memmap2::Mmap::map(&file) }.map_err(io)
+    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
+    Ok((file, map))
 }
 
 #[cfg(test)]
@@ -262,6 +302,20 @@ mod tests {
         let error = weights.param("a", &[3]).expect_err("shape");
         assert_eq!(error.to_string(), "the tensor a should be [3] and is [2]");
         assert_eq!(weights.param("z", &[3]).expect_err("name").to_string(), "the tensor z [3] is missing");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_cut_off_after_it_was_opened_is_an_error_to_read() {
+        let header = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+        let (folder, weights) = file(header, &[1; 8]);
+        let weights = weights.expect("sound");
+        assert_eq!(weights.read("a").expect("whole"), [1; 8]);
+        let path = folder.path().join("model.safetensors");
+        let length = std::fs::metadata(&path).expect("the file").len();
+        std::fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(length - 1)).expect("cut");
+        assert!(matches!(weights.read("a"), Err(EngineError::Weights { .. })));
+        assert!(matches!(weights.read("b"), Err(EngineError::Weights { .. })));
     }
 
     #[test]

@@ -10,7 +10,7 @@ fn missing() -> EngineError {
     EngineError::RuntimeMissing {
         runtime: Runtime::Mlx,
         reason: "this build of Patina does not carry it".into(),
-        hint: "use `runtime: onnx` or `runtime: auto`".into(),
+        hint: "use `runtime: onnx` or `runtime: auto`, or build with the feature `mlx` (on Linux after `ci/mlx`)".into(),
     }
 }
 

@@ -1,0 +1,247 @@
+//! [`Ops`] over MLX's arrays. Operators that panic (`+`, `*`) are not used: every operation that can fail says so.
+
+use mlx_rs::{Array, Dtype, fast, ops};
+use patina_backend::{Activation, Attention, Averaging, LayerNorm, Linear, Model, NORM_EPSILON, Ops, Param, Result, Token};
+
+use crate::device::failed;
+use crate::layout::Layout;
+use crate::parameters::{Parameters, Weight, shape};
+
+fn embed(error: impl std::fmt::Display) -> patina_backend::EngineError {
+    failed("embed a batch", error)
+}
+
+/// Builds the arrays of one forward pass. Nothing is computed until the result is evaluated.
+pub(crate) struct Arrays<'a> {
+    model: &'a Model,
+    parameters: &'a mut Parameters,
+    layout: &'a Layout<'a>,
+    padding: Option<Padding>,
+}
+
+/// What attention needs of the layout, made once for all layers.
+#[derive(Clone)]
+struct Padding {
+    /// `[rows * longest]`
+    pad: Array,
+    /// `[tokens]`
+    unpad: Array,
+    /// bool `[rows, 1, 1, longest]`
+    mask: Array,
+}
+
+impl<'a> Arrays<'a> {
+    pub fn new(model: &'a Model, parameters: &'a mut Parameters, layout: &'a Layout<'a>) -> Arrays<'a> {
+        Arrays { model, parameters, layout, padding: None }
+    }
+
+    fn indices(&self, values: &[u32]) -> Result<Array> {
+        Ok(Array::from_slice(values, &shape(&[values.len()])?))
+    }
+
+    fn padding(&mut self) -> Result<Padding> {
+        if let Some(padding) = &self.padding {
+            return Ok(padding.clone());
+        }
+        let mask = Array::from_slice(&self.layout.mask(), &shape(&[self.layout.rows, 1, 1, self.layout.longest])?);
+        let padding = Padding { pad: self.indices(&self.layout.pad())?, unpad: self.indices(&self.layout.unpad())?, mask };
+        Ok(self.padding.insert(padding).clone())
+    }
+
+    /// The rows of a table, in the format of hidden states.
+    fn gather(&mut self, table: &Param, indices: &[u32]) -> Result<Array> {
+        let indices = self.indices(indices)?;
+        let table = self.parameters.table(table, self.model)?;
+        table.take_axis(&indices, 0).and_then(|x| x.as_dtype(self.parameters.hidden())).map_err(embed)
+    }
+}
+
+fn float(x: &Array) -> Result<Array> {
+    x.as_dtype(Dtype::Float32).map_err(embed)
+}
+
+impl Ops for Arrays<'_> {
+    type Tensor = Array;
+
+    fn token_embedding(&mut self, table: &Param) -> Result<Array> {
+        self.gather(table, &self.layout.ids())
+    }
+
+    fn position_embedding(&mut self, table: &Param, offset: usize) -> Result<Array> {
+        self.gather(table, &self.layout.positions(offset))
+    }
+
+    fn add(&mut self, a: &Array, b: &Array) -> Result<Array> {
+        a.add(b).map_err(embed)
+    }
+
+    fn add_row(&mut self, x: &Array, table: &Param, row: usize) -> Result<Array> {
+        let row = self.gather(table, &[row as u32])?;
+        x.add(&row).map_err(embed)
+    }
+
+    fn linear(&mut self, x: &Array, linear: &Linear) -> Result<Array> {
+        let weight = self.parameters.linear(&linear.weight, self.model)?;
+        let bias = linear.bias.as_ref().map(|bias| self.parameters.vector(bias, self.model)).transpose()?;
+        match (&weight, &bias) {
+            (Weight::Dense(weight), Some(bias)) => ops::addmm(bias, x, weight, None, None),
+            (Weight::Dense(weight), None) => x.matmul(weight),
+            (Weight::Quantized { packed, scales, offsets, group_size, bits }, bias) => {
+                ops::quantized_matmul(x, packed, scales, offsets, true, *group_size, *bits).and_then(|y| match bias {
+                    Some(bias) => y.add(bias),
+                    None => Ok(y),
+                })
+            }
+        }
+        .map_err(embed)
+    }
+
+    fn layer_norm(&mut self, x: &Array, residual: Option<&Array>, norm: &LayerNorm) -> Result<Array> {
+        let weight = self.parameters.vector(&norm.weight, self.model)?;
+        let bias = self.parameters.vector(&norm.bias, self.model)?;
+        match residual {
+            Some(residual) => x.add(residual).and_then(|x| fast::layer_norm(&x, &weight, &bias, norm.epsilon)),
+            None => fast::layer_norm(x, &weight, &bias, norm.epsilon),
+        }
+        .map_err(embed)
+    }
+
+    fn activation(&mut self, x: &Array, activation: Activation) -> Result<Array> {
+        let wide = float(x)?;
+        let y = match activation {
+            Activation::Gelu => gelu(&wide),
+            Activation::GeluTanh => gelu_tanh(&wide),
+            Activation::Relu => ops::maximum(&wide, Array::from_f32(0.0)),
+            Activation::Silu => ops::sigmoid(&wide).and_then(|s| wide.multiply(&s)),
+            Activation::Tanh => ops::tanh(&wide),
+        };
+        y.and_then(|y| y.as_dtype(x.dtype())).map_err(embed)
+    }
+
+    fn attention(&mut self, q: &Array, k: &Array, v: &Array, attention: Attention) -> Result<Array> {
+        let padding = self.padding()?;
+        let hidden = q.shape().last().copied().unwrap_or_default();
+        let [rows, longest, heads] = shape(&[self.layout.rows, self.layout.longest, attention.heads])?[..] else {
+            unreachable!("as many sizes as were given")
+        };
+        let width = hidden / heads;
+        let split = |x: &Array| {
+            let padded = x.take_axis(&padding.pad, 0)?;
+            padded.reshape(&[rows, longest, heads, width])?.transpose_axes(&[0, 2, 1, 3])
+        };
+        let attend = || {
+            let scale = 1.0 / (width as f32).sqrt();
+            let attended = fast::scaled_dot_product_attention(split(q)?, split(k)?, split(v)?, scale, &padding.mask, None)?;
+            attended.transpose_axes(&[0, 2, 1, 3])?.reshape(&[rows * longest, hidden])?.take_axis(&padding.unpad, 0)
+        };
+        attend().map_err(embed)
+    }
+
+    fn take(&mut self, x: &Array, token: Token) -> Result<Array> {
+        let which = match token {
+            Token::First => self.layout.firsts(),
+            Token::Last => self.layout.lasts(),
+        };
+        float(&x.take_axis(self.indices(&which)?, 0).map_err(embed)?)
+    }
+
+    fn average(&mut self, x: &Array, averaging: Averaging) -> Result<Array> {
+        let weights = self.layout.averages(averaging);
+        let weights = Array::from_slice(&weights, &shape(&[self.layout.rows, self.layout.tokens])?);
+        weights.matmul(float(x)?).map_err(embed)
+    }
+
+    fn max(&mut self, x: &Array) -> Result<Array> {
+        let padding = self.padding()?;
+        let x = float(x)?;
+        let [rows, longest] = shape(&[self.layout.rows, self.layout.longest])?[..] else { unreachable!("as many sizes as were given") };
+        let greatest = || {
+            let padded = x.take_axis(&padding.pad, 0)?.reshape(&[rows, longest, -1])?;
+            let there = padding.mask.reshape(&[rows, longest, 1])?;
+            ops::select(&there, &padded, Array::from_f32(f32::MIN))?.max_axis(1, false)
+        };
+        greatest().map_err(embed)
+    }
+
+    fn normalize(&mut self, x: &Array) -> Result<Array> {
+        let x = float(x)?;
+        let unit = || {
+            let norm = x.square()?.sum_axis(-1, true)?.sqrt()?;
+            x.divide(ops::maximum(&norm, Array::from_f32(NORM_EPSILON))?)
+        };
+        unit().map_err(embed)
+    }
+}
+
+/// `x Phi(x)`, with erf as a quotient of polynomials (max error 4e-7; the coefficients are Eigen's): MLX's own erf calls the C library's
+/// for every element on a CPU without vector kernels for it, and takes four times as long.
+fn gelu(x: &Array) -> Result<Array, mlx_rs::error::Exception> {
+    // In powers of the square of x / sqrt 2, lowest first.
+    const NUMERATOR: [f64; 7] = [
+        -1.609_603_332_624_15e-2,
+        -2.954_599_808_540_25e-3,
+        -7.349_906_303_268_55e-4,
+        -5.692_506_394_623_46e-5,
+        -2.101_024_020_825_08e-6,
+        2.770_681_424_959_02e-8,
+        -2.726_142_258_013_06e-10,
+    ];
+    const DENOMINATOR: [f64; 5] =
+        [-1.426_473_905_141_89e-2, -7.373_329_167_204_68e-3, -1.682_826_974_382_03e-3, -2.133_740_552_789_05e-4, -1.456_607_184_649_96e-5];
+    /// Beyond it erf is 1 in single precision.
+    const END: f64 = 4.0;
+    let root = std::f64::consts::SQRT_2;
+    let bound = Array::from_f32((END * root) as f32);
+    let clipped = ops::minimum(ops::maximum(x, bound.negative()?)?, &bound)?;
+    let square = clipped.square()?;
+    // The powers of two take the division by sqrt 2 into the coefficients.
+    let coefficient = |c: f64, power: usize| Array::from_f32((c / f64::powi(2.0, power as i32)) as f32);
+    let polynomial = |coefficients: &[f64]| {
+        let highest = coefficients.len() - 1;
+        let mut y = square.multiply(coefficient(coefficients[highest], highest))?;
+        for (power, &c) in coefficients.iter().enumerate().take(highest).skip(1).rev() {
+            y = y.add(coefficient(c, power))?.multiply(&square)?;
+        }
+        y.add(coefficient(coefficients[0], 0))
+    };
+    // Half of erf: the numerator takes the factor 1 / (2 sqrt 2).
+    let numerator: Vec<f64> = NUMERATOR.iter().map(|c| c / (2.0 * root)).collect();
+    let half_erf = clipped.multiply(polynomial(&numerator)?)?.divide(polynomial(&DENOMINATOR)?)?;
+    half_erf.add(Array::from_f32(0.5))?.multiply(x)
+}
+
+/// The tanh approximation.
+fn gelu_tanh(x: &Array) -> Result<Array, mlx_rs::error::Exception> {
+    let scalar = |c: f64| Array::from_f32(c as f32);
+    let root = (2.0 / std::f64::consts::PI).sqrt();
+    let inner = x.square()?.multiply(scalar(0.044_715 * root))?.add(scalar(root))?.multiply(x)?;
+    ops::tanh(&inner)?.add(scalar(1.0))?.multiply(x)?.multiply(scalar(0.5))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By the series of the error function, in double precision.
+    fn exact(x: f64) -> f64 {
+        let z = x / std::f64::consts::SQRT_2;
+        let (mut term, mut sum) = (z, z);
+        for n in 1..200 {
+            term *= -z * z / n as f64;
+            sum += term / (2 * n + 1) as f64;
+        }
+        x * (0.5 + sum / std::f64::consts::PI.sqrt())
+    }
+
+    #[test]
+    fn gelu_is_within_4e_7_of_the_exact_one() {
+        crate::device::ready().expect("MLX");
+        let xs: Vec<f32> = (-400..=400).map(|n| n as f32 / 80.0).collect();
+        let stream = crate::device::streams(mlx_rs::DeviceType::Cpu, 1).expect("a stream");
+        let ys = mlx_rs::with_stream(&stream[0], || gelu(&Array::from_slice(&xs, &[801]))).expect("gelu");
+        for (&x, &y) in xs.iter().zip(ys.try_as_slice::<f32>().expect("values")) {
+            let off = (f64::from(y) - exact(f64::from(x))).abs();
+            assert!(off <= 4e-7 * f64::from(x.abs().max(1.0)), "{x}: off by {off:e}");
+        }
+    }
+}

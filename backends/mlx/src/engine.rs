@@ -1,0 +1,131 @@
+//! The engine: the forward pass over arrays, evaluated once a batch.
+
+use std::sync::Arc;
+
+use mlx_rs::{Array, DeviceType, transforms, with_stream};
+use patina_backend::{EmbeddingEngine, Embeddings, EngineError, EngineInfo, Model, Precision, Result, Runtime, TokenBatch};
+
+use crate::arrays::Arrays;
+use crate::device::{self, failed};
+use crate::layout::Layout;
+use crate::parameters::Parameters;
+use crate::{GROUP_SIZES, Options};
+
+/// Batches after which MLX gives its freed buffers back.
+const CLEAR_EVERY: usize = 64;
+
+/// Tokens that one stream of the CPU takes at once: about as many as leave a layer's hidden states in the cache.
+const CPU_TOKENS: usize = 256;
+
+/// The version of MLX, as the library itself says.
+pub fn runtime_version() -> Result<String> {
+    device::ready()
+}
+
+/// Loads a model: reads every weight that its forward pass names, whole, into arrays of MLX. The file is not needed afterwards.
+///
+/// The engine may be sent to another thread, but each thread that MLX computes for keeps a worker of MLX for good: make it where it is
+/// used, and use few threads.
+pub fn load(model: Arc<Model>, options: &Options) -> Result<Box<dyn EmbeddingEngine>> {
+    let version = device::ready()?;
+    let device = device::choose(options.device)?;
+    let quantized = matches!(options.precision, Precision::Q8 | Precision::Q4);
+    if quantized && !GROUP_SIZES.contains(&options.group_size) {
+        return Err(failed("quantize", format!("a group of {} is none of {GROUP_SIZES:?}", options.group_size)));
+    }
+    let name = match device {
+        DeviceType::Cpu => "cpu",
+        DeviceType::Gpu => "gpu",
+    };
+    let info = model.info(Runtime::Mlx, version, name, options.precision);
+    let parameters = Parameters::new(options.precision, options.group_size);
+    let threads = match device {
+        DeviceType::Cpu => options.threads.max(1),
+        DeviceType::Gpu => 1,
+    };
+    let mut engine = MlxEngine { model, parameters, info, device, threads, batches: 0 };
+    // A forward pass of one token, built and not computed, names every parameter.
+    let one = TokenBatch::from_rows([[0]]);
+    let streams = device::streams(device, 1)?;
+    with_stream(&streams[0], || engine.forward(&one))?;
+    engine.parameters.complete();
+    clear_cache()?;
+    Ok(Box::new(engine))
+}
+
+fn clear_cache() -> Result<()> {
+    mlx_rs::memory::clear_cache().map_err(|e| failed("clear its cache", e))
+}
+
+struct MlxEngine {
+    model: Arc<Model>,
+    parameters: Parameters,
+    info: EngineInfo,
+    device: DeviceType,
+    threads: usize,
+    batches: usize,
+}
+
+impl MlxEngine {
+    /// The vectors of some rows, `[rows or more, dimensions]`, not computed yet.
+    fn forward(&mut self, batch: &TokenBatch) -> Result<Array> {
+        let layout = Layout::new(batch);
+        self.model.forward(&mut Arrays::new(&self.model, &mut self.parameters, &layout))
+    }
+
+    /// The batch in parts of whole rows that follow one another: one for a GPU, and for a CPU as many as keep its threads busy.
+    fn parts(&self, batch: &TokenBatch) -> Vec<TokenBatch> {
+        let most = match self.device {
+            DeviceType::Gpu => usize::MAX,
+            DeviceType::Cpu => CPU_TOKENS.min(batch.tokens().div_ceil(self.threads)),
+        };
+        let mut parts: Vec<TokenBatch> = Vec::new();
+        for row in 0..batch.rows() {
+            let row = batch.row(row);
+            match parts.last_mut() {
+                Some(part) if part.tokens().saturating_add(row.len()) <= most => part.push(row),
+                _ => parts.push(TokenBatch::from_rows([row])),
+            }
+        }
+        parts
+    }
+}
+
+impl EmbeddingEngine for MlxEngine {
+    fn info(&self) -> &EngineInfo {
+        &self.info
+    }
+
+    fn embed(&mut self, batch: &TokenBatch) -> Result<Embeddings> {
+        batch.check(&self.info)?;
+        let dimensions = self.info.dimensions;
+        let parts = self.parts(batch);
+        let streams = device::streams(self.device, self.threads.min(parts.len()))?;
+        let mut values = Vec::with_capacity(batch.rows() * dimensions);
+        for parts in parts.chunks(self.threads) {
+            // Every stream has a thread of its own: the parts are computed side by side.
+            let mut results = Vec::with_capacity(parts.len());
+            for (part, stream) in parts.iter().zip(&streams) {
+                results.push(with_stream(stream, || self.forward(part))?);
+            }
+            transforms::eval(&results).map_err(|e| failed("embed a batch", e))?;
+            for (part, result) in parts.iter().zip(&results) {
+                let found = result.try_as_slice::<f32>().map_err(|e| failed("embed a batch", e))?;
+                let wanted = part.rows() * dimensions;
+                if found.len() < wanted || result.shape().last().map(|&n| n as usize) != Some(dimensions) {
+                    return Err(wrong_shape(result, part, dimensions));
+                }
+                values.extend_from_slice(&found[..wanted]);
+            }
+        }
+        self.batches += 1;
+        if self.batches.is_multiple_of(CLEAR_EVERY) {
+            clear_cache()?;
+        }
+        Embeddings::new(values, dimensions)
+    }
+}
+
+fn wrong_shape(result: &Array, part: &TokenBatch, dimensions: usize) -> EngineError {
+    failed("embed a batch", format!("{:?} came back for {} rows of {dimensions}", result.shape(), part.rows()))
+}

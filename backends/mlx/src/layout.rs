@@ -1,0 +1,142 @@
+//! Where the tokens of a batch lie, in shapes that are rounded up: MLX keeps buffers by size and makes kernels by shape, so that a few
+//! shapes must serve all batches.
+
+use patina_backend::{Averaging, TokenBatch};
+
+/// Rounds up to one of at most `1 << bits` sizes an octave.
+fn bucket(n: usize, bits: u32) -> usize {
+    let step = (n.next_power_of_two() >> (bits + 1)).max(1);
+    n.next_multiple_of(step)
+}
+
+/// Some rows of a batch. Beyond the batch's own tokens there are idle ones, which read row 0 of every table and which no row sees; beyond
+/// its rows there are idle rows, which nothing reads.
+pub(crate) struct Layout<'a> {
+    batch: &'a TokenBatch,
+    /// Rows, idle ones included.
+    pub rows: usize,
+    /// Tokens, idle ones included.
+    pub tokens: usize,
+    /// Places of a row in the padded layout.
+    pub longest: usize,
+}
+
+impl Layout<'_> {
+    /// The layout of a batch of at least one row, none of them empty.
+    pub fn new(batch: &TokenBatch) -> Layout<'_> {
+        // Idle tokens cost as much as any other, idle rows and places only in attention: sizes of tokens are finer.
+        Layout { batch, rows: bucket(batch.rows(), 2), tokens: bucket(batch.tokens(), 4), longest: bucket(batch.longest(), 3) }
+    }
+
+    /// `[tokens]`
+    pub fn ids(&self) -> Vec<u32> {
+        self.idle(self.batch.ids().to_vec())
+    }
+
+    /// `[tokens]`: the position in the row, counted from `offset`.
+    pub fn positions(&self, offset: usize) -> Vec<u32> {
+        let mut positions: Vec<u32> = self.batch.lengths().flat_map(|length| (0..length).map(move |at| (offset + at) as u32)).collect();
+        positions.resize(self.tokens, offset as u32);
+        positions
+    }
+
+    /// `[rows, longest]`: for each place of the padded layout the token that lies there, or 0 where there is none.
+    pub fn pad(&self) -> Vec<u32> {
+        let mut pad = vec![0; self.rows * self.longest];
+        for ((places, &start), length) in pad.chunks_exact_mut(self.longest).zip(self.batch.starts()).zip(self.batch.lengths()) {
+            for (at, place) in places[..length].iter_mut().enumerate() {
+                *place = start + at as u32;
+            }
+        }
+        pad
+    }
+
+    /// `[tokens]`: for each token its place in the flattened padded layout.
+    pub fn unpad(&self) -> Vec<u32> {
+        let places = |(row, length)| (0..length).map(move |at| (row * self.longest + at) as u32);
+        self.idle(self.batch.lengths().enumerate().flat_map(places).collect())
+    }
+
+    /// `[rows, longest]`: whether there is a token. An idle row has one, so that its attention has something to see.
+    pub fn mask(&self) -> Vec<bool> {
+        let mut mask = vec![false; self.rows * self.longest];
+        let lengths = self.batch.lengths().chain(std::iter::repeat(1));
+        for (places, length) in mask.chunks_exact_mut(self.longest).zip(lengths) {
+            places[..length].fill(true);
+        }
+        mask
+    }
+
+    /// `[rows]`: the first token of each row.
+    pub fn firsts(&self) -> Vec<u32> {
+        let mut firsts = self.batch.starts()[..self.batch.rows()].to_vec();
+        firsts.resize(self.rows, 0);
+        firsts
+    }
+
+    /// `[rows]`: the last token of each row.
+    pub fn lasts(&self) -> Vec<u32> {
+        let mut lasts: Vec<u32> = self.batch.starts()[1..].iter().map(|&end| end - 1).collect();
+        lasts.resize(self.rows, 0);
+        lasts
+    }
+
+    /// `[rows, tokens]`: each token's weight in its row's sum, 0 in the others'.
+    pub fn averages(&self, averaging: Averaging) -> Vec<f32> {
+        let mut weights = vec![0.0; self.rows * self.tokens];
+        let rows = weights.chunks_exact_mut(self.tokens).zip(self.batch.starts()).zip(self.batch.lengths());
+        for ((row, &start), length) in rows {
+            for (at, weight) in row[start as usize..][..length].iter_mut().enumerate() {
+                *weight = match averaging {
+                    Averaging::Mean => 1.0 / length as f32,
+                    Averaging::SqrtLength => 1.0 / (length as f32).sqrt(),
+                    Averaging::ByPosition => (at + 1) as f32 / (length * (length + 1) / 2) as f32,
+                };
+            }
+        }
+        weights
+    }
+
+    fn idle(&self, mut values: Vec<u32>) -> Vec<u32> {
+        values.resize(self.tokens, 0);
+        values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_few_and_never_smaller() {
+        for bits in 2..=4 {
+            for n in 1..5000 {
+                let size = bucket(n, bits);
+                assert!(size >= n && size - n <= n >> bits, "{n} became {size}");
+                assert_eq!(bucket(size, bits), size);
+            }
+            let sizes: std::collections::BTreeSet<usize> = (513..=1024).map(|n| bucket(n, bits)).collect();
+            assert_eq!(sizes.len(), 1 << bits);
+        }
+    }
+
+    #[test]
+    fn idle_tokens_and_rows_are_seen_by_none() {
+        let rows: Vec<Vec<u32>> = (1..=9).map(|length| vec![7; length]).collect();
+        let batch = TokenBatch::from_rows(&rows);
+        let layout = Layout::new(&batch);
+        assert_eq!((layout.rows, layout.tokens, layout.longest), (10, 46, 9));
+        assert_eq!(layout.ids()[45], 0);
+        assert_eq!(layout.positions(2)[42..], [8, 9, 10, 2]);
+        assert_eq!(layout.pad()[..11], [0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(layout.unpad()[..4], [0, 9, 10, 18]);
+        assert_eq!(layout.mask()[9..20].iter().filter(|&&there| there).count(), 4);
+        assert_eq!(layout.mask()[81..], [true, false, false, false, false, false, false, false, false]);
+        assert_eq!((layout.firsts()[1], layout.firsts()[9]), (1, 0));
+        assert_eq!((layout.lasts()[1], layout.lasts()[8]), (2, 44));
+        let averages = layout.averages(Averaging::Mean);
+        assert_eq!(averages[46..50], [0.0, 0.5, 0.5, 0.0]);
+        assert!(averages[9 * 46..].iter().all(|&weight| weight == 0.0));
+        assert!(averages.chunks(46).all(|row| row[45] == 0.0));
+    }
+}

@@ -10,7 +10,7 @@ use crate::embed::{Settings, fingerprint};
 use crate::error::{Error, Result};
 use crate::model::{Cache, ModelRef, PromptKind};
 use crate::progress::Job;
-use crate::recipe::{ModelFacts, Plan, RuntimeChoice};
+use crate::recipe::{ModelFacts, Plan, RuntimeChoice, default_group_size};
 
 /// The variable that overrides the recipe's runtime; `--runtime` overrides it in turn.
 const RUNTIME_VARIABLE: &str = "PATINA_RUNTIME";
@@ -80,6 +80,7 @@ pub(super) fn for_project(project: &Project, overrides: &Overrides, purpose: Pur
     let facts = ModelFacts { dimensions: Model::open(model.path())?.dimensions() };
     let plan = Plan::resolve(&recipe, &path, &facts)?;
     let choice = select::choose(overrides.runtime(plan.runtime)?)?;
+    let precision = overrides.precision(plan.precision)?;
     let settings = Settings {
         folder: model.path().to_path_buf(),
         identity: model.identity(&cache, Job::silent())?.sha256,
@@ -89,7 +90,8 @@ pub(super) fn for_project(project: &Project, overrides: &Overrides, purpose: Pur
         query_prompt: model.prompt(PromptKind::Query, plan.prompts.query.as_deref()).text,
         document_prompt: model.prompt(PromptKind::Document, plan.prompts.document.as_deref()).text,
         runtime: choice.runtime,
-        precision: overrides.precision(plan.precision)?,
+        precision,
+        group_size: plan.group_size_for(precision),
         threads: overrides.threads(plan.threads)?,
         purpose,
     };
@@ -101,6 +103,7 @@ pub(super) fn for_project(project: &Project, overrides: &Overrides, purpose: Pur
 pub(super) fn for_model(model: &str, root: &Path, overrides: &Overrides, purpose: Purpose) -> Result<Settings> {
     let cache = Cache::open()?;
     let model = cache.find(&ModelRef::parse(model)?, root)?;
+    let precision = overrides.precision(Precision::F32)?;
     Ok(Settings {
         folder: model.path().to_path_buf(),
         identity: model.identity(&cache, Job::silent())?.sha256,
@@ -110,7 +113,8 @@ pub(super) fn for_model(model: &str, root: &Path, overrides: &Overrides, purpose
         query_prompt: model.prompt(PromptKind::Query, None).text,
         document_prompt: model.prompt(PromptKind::Document, None).text,
         runtime: select::choose(overrides.runtime(RuntimeChoice::Auto)?)?.runtime,
-        precision: overrides.precision(Precision::F32)?,
+        precision,
+        group_size: default_group_size(precision),
         threads: overrides.threads(None)?,
         purpose,
     })

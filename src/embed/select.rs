@@ -92,7 +92,9 @@ fn missing(runtime: Runtime) -> Error {
     let error = Error::missing(format!("{runtime} was asked for, and this build of Patina does not carry it"));
     match runtime {
         Runtime::Onnx => error.hint("build with the feature `onnx`, which is on by default"),
-        Runtime::Mlx => error.hint("use `runtime: onnx` or `runtime: auto`"),
+        Runtime::Mlx => {
+            error.hint("use `runtime: onnx` or `runtime: auto`, or build with the feature `mlx` (on Linux for tests, after `ci/mlx`)")
+        }
     }
 }
 
@@ -104,16 +106,26 @@ pub(super) fn loader(settings: &Settings) -> Result<Loader> {
     match settings.runtime {
         Runtime::Onnx => {
             let library = provision::find(&provision::Places::of_this_machine())?.path;
-            let options = patina_onnx::Options { library, threads: settings.threads, purpose: settings.purpose };
+            let (threads, precision, purpose) = (settings.threads, settings.precision, settings.purpose);
+            let options = patina_onnx::Options { library, threads, precision, purpose };
             Ok(Box::new(move |model| patina_onnx::load(model, &options)))
         }
-        Runtime::Mlx => Ok(Box::new(|model| patina_mlx::load(model, &patina_mlx::Options::default()))),
+        Runtime::Mlx => {
+            let options =
+                patina_mlx::Options { precision: settings.precision, threads: settings.threads, ..patina_mlx::Options::default() };
+            Ok(Box::new(move |model| patina_mlx::load(model, &options)))
+        }
     }
 }
 
 /// The version of ONNX Runtime in a library, which is loaded into the process for it.
 pub fn onnx_version(library: &std::path::Path) -> Result<String> {
     Ok(patina_onnx::runtime_version(library)?)
+}
+
+/// The version of MLX, as the library in this build says.
+pub fn mlx_version() -> Result<String> {
+    Ok(patina_mlx::runtime_version()?)
 }
 
 /// Every runtime, and whether this build carries it.
@@ -128,7 +140,11 @@ mod tests {
 
     #[test]
     fn a_runtime_that_is_not_there_is_never_substituted() {
-        let error = choose(RuntimeChoice::Mlx).expect_err("no build carries MLX yet");
+        if MLX {
+            assert_eq!(choose(RuntimeChoice::Mlx).expect("this build carries it").runtime, Runtime::Mlx);
+            return;
+        }
+        let error = choose(RuntimeChoice::Mlx).expect_err("this build does not carry it");
         assert_eq!(error.kind(), ErrorKind::Missing);
         assert_eq!(error.kind().exit_code(), 2);
         assert!(error.hint_text().is_some());
@@ -137,9 +153,11 @@ mod tests {
     #[test]
     fn auto_says_what_it_refused_and_why() {
         let choice = choose(RuntimeChoice::Auto).expect("the default build carries ONNX Runtime");
-        assert_eq!(choice.runtime, Runtime::Onnx);
+        let apple = cfg!(all(target_os = "macos", target_arch = "aarch64"));
+        let (expected, other) = if MLX && apple { (Runtime::Mlx, Runtime::Onnx) } else { (Runtime::Onnx, Runtime::Mlx) };
+        assert_eq!(choice.runtime, expected);
         assert_eq!(choice.refused.len(), 1);
-        assert_eq!(choice.refused[0].runtime, Runtime::Mlx);
+        assert_eq!(choice.refused[0].runtime, other);
         assert!(!choice.refused[0].reason.is_empty());
     }
 

@@ -10,6 +10,12 @@ fn main() {
     if env::var_os("CARGO_FEATURE_ONNX").is_some() {
         println!("cargo::rustc-cfg=backend_onnx");
     }
+    let target = |key: &str| env::var(key).unwrap_or_default();
+    // On Apple silicon every build carries it: see the target's dependencies in Cargo.toml.
+    let apple = target("CARGO_CFG_TARGET_OS") == "macos" && target("CARGO_CFG_TARGET_ARCH") == "aarch64";
+    if apple || env::var_os("CARGO_FEATURE_MLX").is_some() {
+        println!("cargo::rustc-cfg=backend_mlx");
+    }
     println!("cargo::rerun-if-changed=build.rs");
     let revision = revision().map(|revision| format!(" ({revision})")).unwrap_or_default();
     println!("cargo::rustc-env=PATINA_REVISION={revision}");

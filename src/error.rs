@@ -226,7 +226,7 @@ impl std::error::Error for Error {
 impl From<EngineError> for Error {
     fn from(error: EngineError) -> Error {
         let kind = match &error {
-            EngineError::RuntimeMissing { .. } => ErrorKind::Missing,
+            EngineError::RuntimeMissing { .. } | EngineError::Precision { .. } => ErrorKind::Missing,
             EngineError::Model { .. } => ErrorKind::Usage,
             EngineError::Weights { .. } | EngineError::NonFinite { .. } => ErrorKind::Corrupt,
             EngineError::Batch { .. } | EngineError::Closed => ErrorKind::Bug,

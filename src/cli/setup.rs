@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::index::Manifest;
 use crate::model::{Cache, ModelRef, PromptKind};
 use crate::progress::Job;
-use crate::recipe::{ModelFacts, Plan, RuntimeChoice};
+use crate::recipe::{ModelFacts, Plan, RuntimeChoice, default_group_size};
 
 /// The variable that overrides the recipe's runtime; `--runtime` overrides it in turn.
 const RUNTIME_VARIABLE: &str = "PATINA_RUNTIME";
@@ -112,6 +112,7 @@ pub(super) fn for_project(project: &Project, overrides: &Overrides, purpose: Pur
         document_prompt: model.prompt(PromptKind::Document, plan.prompts.document.as_deref()).text,
         runtime: choice.runtime,
         precision,
+        group_size: plan.group_size_for(precision),
         threads: overrides.threads(plan.threads)?,
         purpose,
     };
@@ -169,6 +170,7 @@ pub(super) fn for_model(model: &str, root: &Path, overrides: &Overrides, purpose
         document_prompt: model.prompt(PromptKind::Document, None).text,
         runtime: select::choose(overrides.runtime(RuntimeChoice::Auto)?, precision)?.runtime,
         precision,
+        group_size: default_group_size(precision),
         threads: overrides.threads(None)?,
         purpose,
     })

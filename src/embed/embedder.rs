@@ -41,6 +41,8 @@ pub struct Settings {
     pub runtime: Runtime,
     /// The precision.
     pub precision: Precision,
+    /// How many weights share a scale; `None` if the precision is not a quantized one.
+    pub group_size: Option<usize>,
     /// Threads that compute one batch.
     pub threads: usize,
     /// Bulk or a query.

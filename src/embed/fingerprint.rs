@@ -7,7 +7,7 @@ use crate::fs;
 const VECTORS_VERSION: u32 = 1;
 
 /// The fingerprint of the vectors that `settings` give: the model's identity (which covers weights, tokenizer, architecture,
-/// pooling and heads), prompts, the cut, runtime and precision. 64 hexadecimal digits. Reads no file.
+/// pooling and heads), prompts, the cut, runtime, precision and group size. 64 hexadecimal digits. Reads no file.
 pub fn fingerprint(settings: &Settings) -> String {
     let mut text = String::new();
     let mut field = |name: &str, value: &str| {
@@ -22,5 +22,6 @@ pub fn fingerprint(settings: &Settings) -> String {
     field("lower_case", if settings.lower_case { "yes" } else { "no" });
     field("runtime", settings.runtime.name());
     field("precision", settings.precision.name());
+    field("group_size", &settings.group_size.map_or("none".to_owned(), |n| n.to_string()));
     fs::sha256(text.as_bytes())
 }

@@ -115,7 +115,9 @@ fn missing(runtime: Runtime) -> Error {
     let error = Error::missing(format!("{runtime} was asked for, and this build of Patina does not carry it"));
     match runtime {
         Runtime::Onnx => error.hint("build with the feature `onnx`, which is on by default"),
-        Runtime::Mlx => error.hint("use `runtime: onnx` or `runtime: auto`"),
+        Runtime::Mlx => {
+            error.hint("use `runtime: onnx` or `runtime: auto`, or build with the feature `mlx` (on Linux for tests, after `ci/mlx`)")
+        }
     }
 }
 
@@ -127,10 +129,19 @@ pub(super) fn loader(settings: &Settings) -> Result<Loader> {
     match settings.runtime {
         Runtime::Onnx => {
             let provision::Located { path: library, origin, .. } = provision::find(&provision::Places::of_this_machine())?;
-            let options = patina_onnx::Options { library, threads: settings.threads, purpose: settings.purpose };
+            let (threads, precision, purpose) = (settings.threads, settings.precision, settings.purpose);
+            let options = patina_onnx::Options { library, threads, precision, purpose };
             Ok(Box::new(move |model| patina_onnx::load(model, &options).map_err(|error| for_named(error, origin))))
         }
-        Runtime::Mlx => Ok(Box::new(|model| patina_mlx::load(model, &patina_mlx::Options::default()))),
+        Runtime::Mlx => {
+            let options = patina_mlx::Options {
+                precision: settings.precision,
+                group_size: settings.group_size.unwrap_or(patina_mlx::Options::default().group_size),
+                threads: settings.threads,
+                ..patina_mlx::Options::default()
+            };
+            Ok(Box::new(move |model| patina_mlx::load(model, &options)))
+        }
     }
 }
 
@@ -176,7 +187,11 @@ mod tests {
 
     #[test]
     fn a_runtime_that_is_not_there_is_never_substituted() {
-        let error = choose(RuntimeChoice::Mlx, Precision::F32).expect_err("no build carries MLX yet");
+        if MLX {
+            assert_eq!(choose(RuntimeChoice::Mlx, Precision::F32).expect("this build carries it").runtime, Runtime::Mlx);
+            return;
+        }
+        let error = choose(RuntimeChoice::Mlx, Precision::F32).expect_err("this build does not carry it");
         assert_eq!(error.kind(), ErrorKind::Missing);
         assert_eq!(error.kind().exit_code(), 2);
         assert!(error.hint_text().is_some());
@@ -185,9 +200,11 @@ mod tests {
     #[test]
     fn auto_says_what_it_refused_and_why() {
         let choice = choose(RuntimeChoice::Auto, Precision::F32).expect("the default build carries ONNX Runtime");
-        assert_eq!(choice.runtime, Runtime::Onnx);
+        let apple = cfg!(all(target_os = "macos", target_arch = "aarch64"));
+        let (expected, other) = if MLX && apple { (Runtime::Mlx, Runtime::Onnx) } else { (Runtime::Onnx, Runtime::Mlx) };
+        assert_eq!(choice.runtime, expected);
         assert_eq!(choice.refused.len(), 1);
-        assert_eq!(choice.refused[0].runtime, Runtime::Mlx);
+        assert_eq!(choice.refused[0].runtime, other);
         assert!(!choice.refused[0].reason.is_empty());
     }
 

@@ -5,14 +5,16 @@
 
 mod plan;
 mod projection;
+mod runtime;
 pub mod suggest;
 mod template;
 mod typed;
 mod values;
 mod yaml;
 
-pub use plan::{ModelFacts, Plan, PromptsPlan, RuntimeChoice, ScrapePlan};
+pub use plan::{ModelFacts, Plan, PromptsPlan, ScrapePlan, default_group_size};
 pub use projection::{Architecture, Loss, PairSource, ProjectionPlan};
+pub use runtime::{RuntimeChoice, RuntimesPlan};
 pub use typed::Recipe;
 
 #[cfg(test)]

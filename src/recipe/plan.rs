@@ -6,7 +6,8 @@ use patina_backend::Precision;
 use serde::Serialize;
 
 use super::projection::{self, ProjectionPlan};
-use super::typed::{PromptsSection, Recipe, ScrapeSection};
+use super::runtime::{RuntimeChoice, RuntimesPlan};
+use super::typed::{At, PromptsSection, Recipe, ScrapeSection};
 use super::values::Checker;
 use super::yaml::VERSION;
 use crate::error::{Error, Result};
@@ -25,6 +26,11 @@ const DEFAULT_MAX_FILE_BYTES: usize = 1024 * 1024;
 /// The largest file that a recipe can ask for.
 const LARGEST_MAX_FILE_BYTES: i64 = 256 * 1024 * 1024;
 
+/// How many weights share a scale in a quantized model, unless the recipe says otherwise.
+const DEFAULT_GROUP_SIZE: usize = 64;
+/// The sizes that can be asked for: those that MLX has.
+const GROUP_SIZES: [i64; 3] = [32, 64, 128];
+
 /// How the hint of a key without a fixed default ends.
 const OR_REMOVE: &str = ", or remove the key";
 
@@ -33,29 +39,6 @@ const OR_REMOVE: &str = ", or remove the key";
 pub struct ModelFacts {
     /// Numbers a vector has.
     pub dimensions: usize,
-}
-
-/// Which runtime the recipe asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RuntimeChoice {
-    /// The best that is here.
-    Auto,
-    /// ONNX Runtime, or an error.
-    Onnx,
-    /// MLX, or an error.
-    Mlx,
-}
-
-impl RuntimeChoice {
-    /// Every choice with its word in recipes.
-    pub const WORDS: &'static [(&'static str, RuntimeChoice)] =
-        &[("auto", RuntimeChoice::Auto), ("onnx", RuntimeChoice::Onnx), ("mlx", RuntimeChoice::Mlx)];
-
-    /// The part of the plan that needs no model.
-    pub fn resolve(recipe: &Recipe, path: &Path) -> Result<RuntimeChoice> {
-        Checker::new(path).word("runtime", recipe.runtime.as_ref(), RuntimeChoice::Auto, RuntimeChoice::WORDS)
-    }
 }
 
 /// Prompts that the recipe puts in place of the model's own.
@@ -88,11 +71,19 @@ pub struct Plan {
     pub embedding_model: String,
     /// Numbers a vector of the model has.
     pub dimensions: usize,
-    /// The runtime asked for.
+    /// The runtime asked for on this platform. The recipe's hash, which is the same on every platform, is of `runtimes`.
+    #[serde(skip)]
     pub runtime: RuntimeChoice,
+    /// The runtimes asked for on every platform.
+    #[serde(rename = "runtime")]
+    pub runtimes: RuntimesPlan,
     /// The number format.
     #[serde(serialize_with = "precision_name")]
     pub precision: Precision,
+    /// How many weights share a scale; `None` if the precision is not a quantized one.
+    // Left out where there is none, so that the hashes of recipes from before quantization stay what they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_size: Option<usize>,
     /// How many threads the engine may use; `None` leaves it to the runtime.
     pub threads: Option<usize>,
     /// The longest input in tokens, special tokens included; `None` means the model's own limit.
@@ -129,6 +120,8 @@ impl Plan {
         let embedding_model = check.line("embedding_model", &recipe.embedding_model)?.to_owned();
         let precisions: Vec<(&str, Precision)> = Precision::ALL.iter().map(|&precision| (precision.name(), precision)).collect();
         let precision = check.word("precision", recipe.precision.as_ref(), Precision::F32, &precisions)?;
+        let group_size = group_size(&check, recipe.group_size.as_ref(), precision)?;
+        let runtimes = RuntimesPlan::resolve(&check, recipe.runtime.as_ref())?;
         let threads = recipe.threads.as_ref().map(|at| check.ranged("`threads`", at, 1, MAX_THREADS, OR_REMOVE)).transpose()?;
         let max_tokens = recipe.max_tokens.as_ref();
         let max_tokens = max_tokens.map(|at| check.ranged("`max_tokens`", at, MIN_TOKENS, MAX_TOKENS, OR_REMOVE)).transpose()?;
@@ -146,14 +139,22 @@ impl Plan {
         Ok(Plan {
             embedding_model,
             dimensions: dimensions.unwrap_or(0),
-            runtime: RuntimeChoice::resolve(recipe, path)?,
+            runtime: runtimes.on(std::env::consts::OS),
+            runtimes,
             precision,
+            group_size,
             threads,
             max_tokens,
             prompts: prompts(&check, recipe.prompts.as_ref())?,
             scrape: ScrapePlan::of_section(&check, recipe.scrape.as_ref())?,
             projections,
         })
+    }
+
+    /// The group size for a precision that may have been put in place of the recipe's: none if it is not a quantized one, else the
+    /// recipe's, else the default.
+    pub fn group_size_for(&self, precision: Precision) -> Option<usize> {
+        default_group_size(precision).map(|default| self.group_size.unwrap_or(default))
     }
 
     /// The projection of a name.
@@ -171,6 +172,31 @@ impl Plan {
         bytes.extend(json);
         Ok(fs::sha256(&bytes))
     }
+}
+
+/// The group size of a precision where no recipe says one: none if it is not a quantized one.
+pub fn default_group_size(precision: Precision) -> Option<usize> {
+    match precision {
+        Precision::Q8 | Precision::Q4 => Some(DEFAULT_GROUP_SIZE),
+        Precision::F32 | Precision::F16 | Precision::Bf16 => None,
+    }
+}
+
+fn group_size(check: &Checker<'_>, typed: Option<&At<i64>>, precision: Precision) -> Result<Option<usize>> {
+    let default = default_group_size(precision);
+    let Some(at) = typed else { return Ok(default) };
+    if !GROUP_SIZES.contains(&at.value) {
+        let [small, middle, large] = GROUP_SIZES;
+        return Err(check
+            .wrong(at, format!("`group_size` is {}; it must be {small}, {middle} or {large}", at.value))
+            .hint(format!("write {small}, {middle} or {large}, or remove the key for {DEFAULT_GROUP_SIZE}")));
+    }
+    if default.is_none() {
+        return Err(check
+            .wrong(at, format!("`group_size` has no meaning with `precision: {precision}`"))
+            .hint("remove it, or write `precision: q8` or `precision: q4`"));
+    }
+    Ok(Some(at.value as usize))
 }
 
 fn prompts(check: &Checker<'_>, section: Option<&PromptsSection>) -> Result<PromptsPlan> {

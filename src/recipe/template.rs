@@ -13,8 +13,10 @@ version: 1
 # A name that `patina model list` shows, a hub id (owner/name, with @revision if one is meant), or a folder such as ./models/mine.
 embedding_model: {model}
 
-# runtime: auto            # auto, onnx or mlx
-# precision: f32
+# runtime: auto            # auto, onnx or mlx; or a word for each platform, as in the next line
+# runtime: {{default: auto, macos: mlx, linux: onnx, windows: onnx}}
+# precision: f32           # f32, f16, bf16, q8 or q4
+# group_size: 64           # 32, 64 or 128 weights share a scale; with q8 and q4 only
 # threads: 4               # absent: as many as the runtime thinks best
 # max_tokens: 256          # absent: the model's own limit
 # prompts:                 # absent: the model's own

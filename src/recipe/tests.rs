@@ -82,7 +82,8 @@ fn every_key_is_read() {
     let text = "version: 1
 embedding_model: owner/name@v1
 runtime: onnx
-precision: f32
+precision: q4
+group_size: 32
 threads: 2
 max_tokens: 128
 prompts: {query: 'q: ', document: ''}
@@ -97,6 +98,7 @@ projections:
 ";
     let plan = plan(text, 16).expect("valid");
     assert_eq!((plan.runtime, plan.threads, plan.max_tokens), (RuntimeChoice::Onnx, Some(2), Some(128)));
+    assert_eq!((plan.precision.name(), plan.group_size), ("q4", Some(32)));
     assert_eq!((plan.prompts.query.as_deref(), plan.prompts.document.as_deref()), (Some("q: "), Some("")));
     assert_eq!(plan.scrape.sessions, ["notes", "log/**"]);
     assert_eq!((plan.scrape.include.len(), plan.scrape.exclude.len(), plan.scrape.max_file_bytes), (1, 1, 1000));
@@ -151,6 +153,24 @@ fn the_template_loads_for_any_model() {
     }
     let spelled = plan(&indented, 384).expect("the commented keys load");
     assert_eq!(spelled.recipe_hash().expect("hash"), bare);
+    for (line, needs) in [("runtime: auto", ""), ("runtime: {", ""), ("precision: f32", ""), ("group_size: 64", "precision: q8\n")] {
+        let commented = text.lines().find(|l| l.starts_with(&format!("# {line}"))).unwrap_or_else(|| panic!("no `# {line}`"));
+        let text = text.replace(commented, &format!("{needs}{}", &commented[2..]));
+        plan(&text, 384).unwrap_or_else(|e| panic!("{line}: {e:?}"));
+    }
+}
+
+#[test]
+fn a_group_size_goes_with_quantized_precisions_alone() {
+    use patina_backend::Precision;
+    let plan = |lines: &str| plan(&format!("version: 1\nembedding_model: m\n{lines}\n"), 4).expect(lines);
+    assert_eq!(plan("").group_size, None);
+    assert_eq!(plan("precision: f16").group_size, None);
+    assert_eq!(plan("precision: q8").group_size, Some(64));
+    assert_eq!(plan("group_size: 128\nprecision: q4").group_size, Some(128));
+    // The command line may put another precision in place of the recipe's.
+    let plan = plan("precision: q8\ngroup_size: 32");
+    assert_eq!(Precision::ALL.iter().map(|&p| plan.group_size_for(p)).collect::<Vec<_>>(), [None, None, None, Some(32), Some(32)]);
 }
 
 #[test]
@@ -162,6 +182,14 @@ fn the_hash_is_of_the_meaning() {
     assert_ne!(seed, hash(&SEED.replace("256", "255")));
     assert_ne!(seed, hash(&SEED.replace("e5-base-v2", "gte-base")));
     assert_ne!(seed, hash(&format!("{SEED}max_tokens: 100\n")));
+    assert_eq!(seed, hash(&format!("{SEED}runtime: {{default: auto, windows: auto}}\n")));
+    // Every platform's word counts, so that the hash is the same on each.
+    let elsewhere = ["macos", "linux", "windows"].map(|os| hash(&format!("{SEED}runtime: {{{os}: onnx}}\n")));
+    assert!(elsewhere.iter().all(|hash| *hash != seed) && elsewhere[0] != elsewhere[1] && elsewhere[1] != elsewhere[2]);
+    let q8 = hash(&format!("{SEED}precision: q8\n"));
+    assert_ne!(seed, q8);
+    assert_eq!(q8, hash(&format!("{SEED}precision: q8\ngroup_size: 64\n")));
+    assert_ne!(q8, hash(&format!("{SEED}precision: q8\ngroup_size: 32\n")));
     assert_ne!(seed, hash(&format!("{SEED}prompts: {{query: ''}}\n")));
     assert_ne!(seed, hash(&format!("{SEED}    seed: 43\n")));
     // Whoever changes the canonical form must say so by changing its version, and this.

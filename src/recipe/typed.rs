@@ -7,6 +7,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_yaml::Spanned;
 
 use super::plan::Plan;
+use super::runtime::RuntimeTyped;
 use super::yaml;
 use crate::error::Result;
 
@@ -18,9 +19,11 @@ pub struct Recipe {
     pub(super) version: At<i64>,
     pub(super) embedding_model: At<String>,
     #[serde(default, deserialize_with = "given")]
-    pub(super) runtime: Option<At<String>>,
+    pub(super) runtime: Option<RuntimeTyped>,
     #[serde(default, deserialize_with = "given")]
     pub(super) precision: Option<At<String>>,
+    #[serde(default, deserialize_with = "given")]
+    pub(super) group_size: Option<At<i64>>,
     #[serde(default, deserialize_with = "given")]
     pub(super) threads: Option<At<i64>>,
     #[serde(default, deserialize_with = "given")]
@@ -107,7 +110,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
 }
 
 /// A key that stands there must have a value: without this, `epochs:` and nothing after it would mean the default.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 

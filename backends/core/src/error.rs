@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::engine::Runtime;
+use crate::engine::{Precision, Runtime};
 
 /// The result of every fallible function of the backends.
 pub type Result<T, E = EngineError> = std::result::Result<T, E>;
@@ -19,6 +19,18 @@ pub enum EngineError {
         /// What was looked for and what was found.
         reason: String,
         /// The command that gets it.
+        hint: String,
+    },
+    /// The runtime cannot compute in this precision.
+    #[error("{runtime} does not compute in {precision}: {reason}")]
+    Precision {
+        /// Which runtime.
+        runtime: Runtime,
+        /// What was asked for.
+        precision: Precision,
+        /// Why not.
+        reason: String,
+        /// What to ask for.
         hint: String,
     },
     /// A file of the model folder cannot be read or asks for something that is not supported.
@@ -142,7 +154,7 @@ impl EngineError {
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         match self {
-            EngineError::RuntimeMissing { hint, .. } => Some(hint.clone()),
+            EngineError::RuntimeMissing { hint, .. } | EngineError::Precision { hint, .. } => Some(hint.clone()),
             EngineError::Model { hint, .. } => hint.clone(),
             EngineError::Weights { .. } => Some("get the model's files again and check their SHA-256".to_owned()),
             _ => None,

@@ -31,7 +31,12 @@ pub fn load(model: Arc<Model>, options: &Options) -> Result<Box<dyn EmbeddingEng
     let device = device::choose(options.device)?;
     let quantized = matches!(options.precision, Precision::Q8 | Precision::Q4);
     if quantized && !GROUP_SIZES.contains(&options.group_size) {
-        return Err(failed("quantize", format!("a group of {} is none of {GROUP_SIZES:?}", options.group_size)));
+        return Err(EngineError::Precision {
+            runtime: Runtime::Mlx,
+            precision: options.precision,
+            reason: format!("a group of {} weights is not possible", options.group_size),
+            hint: format!("use a group size of {GROUP_SIZES:?}"),
+        });
     }
     let name = match device {
         DeviceType::Cpu => "cpu",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use half::{bf16, f16};
 use mlx_rs::{Array, Dtype, ops, transforms};
-use patina_backend::{EngineError, Model, Param, Precision, Result, StoredType};
+use patina_backend::{EngineError, Model, Param, Precision, Result, Runtime, StoredType};
 
 use crate::device::failed;
 
@@ -103,15 +103,12 @@ impl Parameters {
             None => Weight::Dense(array.transpose_axes(&[1, 0]).map_err(load)?),
             Some(bits) => {
                 if !param.shape().last().is_some_and(|input| input.is_multiple_of(self.group_size)) {
-                    return Err(EngineError::Model {
-                        path: model.weights().path().to_path_buf(),
-                        reason: format!(
-                            "the tensor {} {:?} cannot be quantized in groups of {}",
-                            param.name(),
-                            param.shape(),
-                            self.group_size
-                        ),
-                        hint: Some("use a smaller group size, or the precision f32, f16 or bf16".into()),
+                    let (name, shape, group) = (param.name(), param.shape(), self.group_size);
+                    return Err(EngineError::Precision {
+                        runtime: Runtime::Mlx,
+                        precision: self.precision,
+                        reason: format!("the tensor {name} {shape:?} has no whole groups of {group} weights"),
+                        hint: "use a smaller group size, or the precision f32, f16 or bf16".into(),
                     });
                 }
                 let group_size = self.group_size as i32;

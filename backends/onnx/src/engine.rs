@@ -75,6 +75,14 @@ pub fn runtime_version(library: &Path) -> Result<String> {
 /// Loads a model: records its graph and gives ONNX Runtime the model's own bytes as initializers, without a copy where they are
 /// aligned single precision.
 pub fn load(model: Arc<Model>, options: &Options) -> Result<Box<dyn EmbeddingEngine>> {
+    if options.precision != Precision::F32 {
+        return Err(EngineError::Precision {
+            runtime: Runtime::Onnx,
+            precision: options.precision,
+            reason: "its weights are the model's own, in single precision".into(),
+            hint: "use `precision: f32`, or `runtime: mlx` where there is MLX".into(),
+        });
+    }
     let (environment, version) = environment(&options.library)?;
     let graph = graph::record(&model)?;
     let info = model.info(Runtime::Onnx, version, "cpu", Precision::F32);

@@ -14,6 +14,8 @@ mod proto;
 
 use std::path::PathBuf;
 
+use patina_backend::Precision;
+
 #[cfg(not(feature = "enabled"))]
 pub use disabled::{load, runtime_version};
 #[cfg(feature = "enabled")]
@@ -32,6 +34,8 @@ pub struct Options {
     pub library: PathBuf,
     /// Threads that compute one batch.
     pub threads: usize,
+    /// The number format: `F32` only, others are refused.
+    pub precision: Precision,
     /// What the engine is for.
     pub purpose: Purpose,
 }

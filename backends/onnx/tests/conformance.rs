@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use patina_backend::{EngineError, Model, Runtime};
+use patina_backend::{EngineError, Model, Precision, Runtime};
 use patina_onnx::{Options, Purpose};
 
 fn golden() -> PathBuf {
@@ -20,13 +20,13 @@ fn library() -> PathBuf {
 
 #[test]
 fn conformance_in_bulk() {
-    let options = Options { library: library(), threads: 2, purpose: Purpose::Bulk };
+    let options = Options { library: library(), threads: 2, precision: Precision::F32, purpose: Purpose::Bulk };
     patina_backend::conformance::run(&golden(), &|model| patina_onnx::load(model, &options));
 }
 
 #[test]
 fn conformance_for_a_query() {
-    let options = Options { library: library(), threads: 1, purpose: Purpose::Query };
+    let options = Options { library: library(), threads: 1, precision: Precision::F32, purpose: Purpose::Query };
     patina_backend::conformance::run(&golden(), &|model| patina_onnx::load(model, &options));
 }
 
@@ -35,10 +35,25 @@ fn the_version_is_the_library_s_own() {
     let version = patina_onnx::runtime_version(&library()).expect("a library");
     assert!(version.starts_with("1."), "{version}");
     let model = Arc::new(Model::open(&golden().join("bert-mean")).expect("a model"));
-    let options = Options { library: library(), threads: 1, purpose: Purpose::Bulk };
+    let options = Options { library: library(), threads: 1, precision: Precision::F32, purpose: Purpose::Bulk };
     let engine = patina_onnx::load(model, &options).expect("an engine");
     assert_eq!((engine.info().runtime, engine.info().runtime_version.as_str()), (Runtime::Onnx, version.as_str()));
     assert_eq!((engine.info().dimensions, engine.info().max_tokens, engine.info().architecture.as_str()), (64, 128, "bert"));
+}
+
+#[test]
+fn a_precision_that_it_does_not_have_is_refused() {
+    let model = Arc::new(Model::open(&golden().join("bert-mean")).expect("a model"));
+    for &precision in Precision::ALL.iter().filter(|&&precision| precision != Precision::F32) {
+        let options = Options { library: library(), threads: 1, precision, purpose: Purpose::Bulk };
+        match patina_onnx::load(model.clone(), &options) {
+            Err(error @ EngineError::Precision { .. }) => {
+                assert!(error.to_string().contains(precision.name()) && error.hint().is_some(), "{error}");
+            }
+            Err(other) => panic!("{precision}: {other:?}"),
+            Ok(_) => panic!("{precision} was loaded"),
+        }
+    }
 }
 
 /// Each in a process of its own, since a process keeps the first library that it loads: run by name from `a_wrong_library_...`.

@@ -1,5 +1,6 @@
 //! The suite of `patina-backend` over MLX in every precision, and what only this backend can get wrong.
 #![cfg(feature = "enabled")]
+#![allow(clippy::disallowed_methods, reason = "tests spoil files of their own in temporary folders")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -224,6 +225,7 @@ fn memory_does_not_grow_with_what_was_embedded() {
 #[cfg(target_os = "linux")]
 #[test]
 #[ignore = "run by the test above, in a process of its own"]
+#[allow(clippy::print_stdout, reason = "the figures are for whoever asks with --nocapture")]
 fn the_second_ten_thousand_texts_take_no_more_memory_than_the_first() {
     /// Kilobytes at most since the last call.
     fn peak() -> u64 {

@@ -25,7 +25,7 @@ impl Layout<'_> {
     /// The layout of a batch of at least one row, none of them empty.
     pub fn new(batch: &TokenBatch) -> Layout<'_> {
         // Idle tokens cost as much as any other, idle rows and places only in attention: sizes of tokens are finer.
-        Layout { batch, rows: bucket(batch.rows(), 2), tokens: bucket(batch.tokens(), 4), longest: bucket(batch.longest(), 3) }
+        Layout { batch, rows: bucket(batch.rows(), 3), tokens: bucket(batch.tokens(), 4), longest: bucket(batch.longest(), 3) }
     }
 
     /// `[tokens]`
@@ -122,21 +122,21 @@ mod tests {
 
     #[test]
     fn idle_tokens_and_rows_are_seen_by_none() {
-        let rows: Vec<Vec<u32>> = (1..=9).map(|length| vec![7; length]).collect();
+        let rows: Vec<Vec<u32>> = (1..=17).map(|length| vec![7; length]).collect();
         let batch = TokenBatch::from_rows(&rows);
         let layout = Layout::new(&batch);
-        assert_eq!((layout.rows, layout.tokens, layout.longest), (10, 46, 9));
-        assert_eq!(layout.ids()[45], 0);
-        assert_eq!(layout.positions(2)[42..], [8, 9, 10, 2]);
-        assert_eq!(layout.pad()[..11], [0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
-        assert_eq!(layout.unpad()[..4], [0, 9, 10, 18]);
-        assert_eq!(layout.mask()[9..20].iter().filter(|&&there| there).count(), 4);
-        assert_eq!(layout.mask()[81..], [true, false, false, false, false, false, false, false, false]);
-        assert_eq!((layout.firsts()[1], layout.firsts()[9]), (1, 0));
-        assert_eq!((layout.lasts()[1], layout.lasts()[8]), (2, 44));
+        assert_eq!((layout.rows, layout.tokens, layout.longest), (18, 160, 18));
+        assert_eq!(layout.ids()[152..], [7, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(layout.positions(2)[150..154], [16, 17, 18, 2]);
+        assert_eq!((&layout.pad()[..2], &layout.pad()[18..21]), (&[0, 0][..], &[1, 2, 0][..]));
+        assert_eq!((&layout.unpad()[..4], layout.unpad()[153]), (&[0, 18, 19, 36][..], 0));
+        assert_eq!(layout.mask()[18..54].iter().filter(|&&there| there).count(), 2 + 3);
+        assert_eq!(layout.mask()[17 * 18..].iter().filter(|&&there| there).count(), 1);
+        assert_eq!((layout.firsts()[1], layout.firsts()[17]), (1, 0));
+        assert_eq!((layout.lasts()[1], layout.lasts()[16], layout.lasts()[17]), (2, 152, 0));
         let averages = layout.averages(Averaging::Mean);
-        assert_eq!(averages[46..50], [0.0, 0.5, 0.5, 0.0]);
-        assert!(averages[9 * 46..].iter().all(|&weight| weight == 0.0));
-        assert!(averages.chunks(46).all(|row| row[45] == 0.0));
+        assert_eq!(averages[160..164], [0.0, 0.5, 0.5, 0.0]);
+        assert!(averages[17 * 160..].iter().all(|&weight| weight == 0.0));
+        assert!(averages.chunks(160).all(|row| row[153..].iter().all(|&weight| weight == 0.0)));
     }
 }

@@ -14,8 +14,8 @@ use crate::{GROUP_SIZES, Options};
 /// Batches after which MLX gives its freed buffers back.
 const CLEAR_EVERY: usize = 64;
 
-/// Tokens that one stream of the CPU takes at once: about as many as leave a layer's hidden states in the cache.
-const CPU_TOKENS: usize = 256;
+/// Tokens that one thread of the CPU takes at once, about: more take more memory and are not faster.
+const CPU_TOKENS: usize = 512;
 
 /// The version of MLX, as the library itself says.
 pub fn runtime_version() -> Result<String> {
@@ -78,22 +78,27 @@ impl MlxEngine {
         self.model.forward(&mut Arrays::new(&self.model, &mut self.parameters, &layout))
     }
 
-    /// The batch in parts of whole rows that follow one another: one for a GPU, and for a CPU as many as keep its threads busy.
+    /// The batch in parts: one for a GPU, and for a CPU as many for each of its threads as keep the parts small.
     fn parts(&self, batch: &TokenBatch) -> Vec<TokenBatch> {
-        let most = match self.device {
-            DeviceType::Gpu => usize::MAX,
-            DeviceType::Cpu => CPU_TOKENS.min(batch.tokens().div_ceil(self.threads)),
-        };
-        let mut parts: Vec<TokenBatch> = Vec::new();
-        for row in 0..batch.rows() {
-            let row = batch.row(row);
-            match parts.last_mut() {
-                Some(part) if part.tokens().saturating_add(row.len()) <= most => part.push(row),
-                _ => parts.push(TokenBatch::from_rows([row])),
-            }
+        match self.device {
+            DeviceType::Gpu => split(batch, 1),
+            DeviceType::Cpu => split(batch, batch.tokens().div_ceil(CPU_TOKENS).next_multiple_of(self.threads)),
         }
-        parts
     }
+}
+
+/// The rows in order, in at most `count` parts of whole rows with about the same number of tokens each. None is empty.
+fn split(batch: &TokenBatch, count: usize) -> Vec<TokenBatch> {
+    let mut parts: Vec<(usize, TokenBatch)> = Vec::new();
+    for (row, (&start, length)) in batch.starts().iter().zip(batch.lengths()).enumerate() {
+        // A row belongs where its middle lies.
+        let part = (2 * start as usize + length) * count / (2 * batch.tokens());
+        match parts.last_mut() {
+            Some((last, tokens)) if *last == part => tokens.push(batch.row(row)),
+            _ => parts.push((part, TokenBatch::from_rows([batch.row(row)]))),
+        }
+    }
+    parts.into_iter().map(|(_, tokens)| tokens).collect()
 }
 
 impl EmbeddingEngine for MlxEngine {
@@ -133,4 +138,23 @@ impl EmbeddingEngine for MlxEngine {
 
 fn wrong_shape(result: &Array, part: &TokenBatch, dimensions: usize) -> EngineError {
     failed("embed a batch", format!("{:?} came back for {} rows of {dimensions}", result.shape(), part.rows()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_even_and_keep_the_order() {
+        let rows: Vec<Vec<u32>> = (1..=40).map(|length| vec![length; length as usize]).collect();
+        let batch = TokenBatch::from_rows(&rows);
+        for count in [1, 2, 3, 7, 1000] {
+            let parts = split(&batch, count);
+            assert!(parts.len() <= count && parts.iter().all(|part| !part.is_empty()));
+            assert_eq!(parts.iter().flat_map(|part| part.ids().to_vec()).collect::<Vec<u32>>(), batch.ids());
+            assert_eq!(parts.iter().map(TokenBatch::rows).sum::<usize>(), 40);
+            assert!(parts.iter().all(|part| part.tokens() <= batch.tokens() / count + 40));
+        }
+        assert!(split(&TokenBatch::new(), 2).is_empty());
+    }
 }

@@ -10,6 +10,9 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// How the names of files and folders begin that are not whole yet.
+const ASIDE: &str = ".patina-";
+
 /// Writes a file so that a reader sees the old bytes or the new ones, never a mixture: `fill` writes a temporary file in the
 /// same folder, which is synced and renamed. If anything fails the old file is as it was and the temporary one is gone.
 pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
@@ -22,25 +25,38 @@ pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::R
 
 /// Like [`write_atomic`] for libraries that want a path of their own to write to.
 pub fn replace_file(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    // What a link names is replaced, not the link.
+    let resolved = if path.is_symlink() { path.canonicalize().ok() } else { None };
+    let path = resolved.as_deref().unwrap_or(path);
     let folder = parent(path);
     create_folder(folder)?;
-    let aside = tempfile::Builder::new()
-        .prefix(".patina-")
-        .suffix(".tmp")
-        .tempfile_in(folder)
-        .map_err(|e| Error::io("create", path, e))?
-        .into_temp_path();
-    fill(&aside)?;
-    File::open(&aside).and_then(|f| f.sync_all()).map_err(|e| Error::io("sync", path, e))?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(ASIDE).suffix(".tmp");
     #[cfg(unix)]
     {
-        // A temporary file is private; what it becomes is an ordinary file.
+        // As a file made in the ordinary way: what the umask leaves of it, or what the old file had.
         use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(&aside, fs::Permissions::from_mode(0o644)).map_err(|e| Error::io("write", path, e))?;
+        let mode = fs::metadata(path).map_or(0o666, |old| old.permissions().mode() & 0o777);
+        builder.permissions(fs::Permissions::from_mode(mode));
     }
+    let aside = builder.tempfile_in(folder).map_err(|e| Error::io("create", path, e))?.into_temp_path();
+    fill(&aside)?;
+    File::open(&aside).and_then(|f| f.sync_all()).map_err(|e| Error::io("sync", path, e))?;
     aside.persist(path).map_err(|e| Error::io("rename", path, e.error))?;
     sync_folder(folder);
     Ok(())
+}
+
+/// Removes what a process that was killed left beside the files of a folder. Only for whoever holds the lock on it.
+pub fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(ASIDE) && name.ends_with(".tmp") && entry.path().is_file() {
+            // What cannot be removed only takes room.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Makes a folder whole or not at all: `fill` fills a temporary folder beside `path`, which then takes its place. An existing
@@ -48,13 +64,18 @@ pub fn replace_file(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Resu
 pub fn replace_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let folder = parent(path);
     create_folder(folder)?;
-    let aside = tempfile::Builder::new().prefix(".patina-").suffix(".tmp").tempdir_in(folder).map_err(|e| Error::io("create", path, e))?;
+    let aside = tempfile::Builder::new().prefix(ASIDE).suffix(".tmp").tempdir_in(folder).map_err(|e| Error::io("create", path, e))?;
     fill(aside.path())?;
     if path.exists() {
-        let old =
-            tempfile::Builder::new().prefix(".patina-").suffix(".old").tempdir_in(folder).map_err(|e| Error::io("create", path, e))?;
+        let old = tempfile::Builder::new().prefix(ASIDE).suffix(".old").tempdir_in(folder).map_err(|e| Error::io("create", path, e))?;
         fs::rename(path, old.path().join("old")).map_err(|e| Error::io("replace", path, e))?;
-        fs::rename(aside.path(), path).map_err(|e| Error::io("rename", path, e))?;
+        if let Err(error) = fs::rename(aside.path(), path) {
+            // The old folder comes back; if even that fails it is kept where it is.
+            if fs::rename(old.path().join("old"), path).is_err() {
+                let _ = old.keep();
+            }
+            return Err(Error::io("rename", path, error));
+        }
     } else {
         fs::rename(aside.path(), path).map_err(|e| Error::io("rename", path, e))?;
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use patina_backend::{Precision, Runtime};
 use serde::{Deserialize, Serialize};
 
-use crate::embed::{Embedder, Input, Settings, TextKind};
+use crate::embed::{Embedder, Input, Order, Settings, TextKind};
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::index::Index;
@@ -151,8 +151,7 @@ pub fn measure(
         }
         rows.push(row);
     }
-    let machine = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
-    Ok(Report { version: VERSION, model: settings.identity.clone(), machine, reference_version, texts: texts.len(), rows })
+    Ok(Report { version: VERSION, model: settings.identity.clone(), machine: machine(), reference_version, texts: texts.len(), rows })
 }
 
 fn vectors(settings: Settings, texts: &[String], job: Job<'_>) -> Result<(Vec<Vec<f32>>, String)> {
@@ -164,6 +163,7 @@ fn vectors(settings: Settings, texts: &[String], job: Job<'_>) -> Result<(Vec<Ve
     let result = embedder.embed(
         inputs,
         TextKind::Document,
+        Order::AsGiven,
         job,
         |number| format!("text {}", number + 1),
         |_, vector| {
@@ -213,6 +213,11 @@ fn overlap(a: &[Vec<u64>], b: &[Vec<u64>]) -> f64 {
     a.iter().zip(b).map(share).sum::<f64>() / a.len().max(1) as f64
 }
 
+/// A home folder may be shared by machines: what one certifies says nothing about another kind.
+fn machine() -> String {
+    format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)
+}
+
 /// Keeps a report in Patina's cache, where [`certified`] finds it.
 pub fn keep(cache: &Path, report: &Report) -> Result<PathBuf> {
     let path = certificate(cache, &report.model);
@@ -228,6 +233,7 @@ pub fn certified(cache: &Path, model: &str, versions: (&str, &str)) -> Option<bo
     let report: Report = serde_json::from_slice(&bytes).ok()?;
     let mlx = report.rows.iter().find(|row| row.runtime == Runtime::Mlx.name() && row.precision == Precision::F32.name())?;
     let current = report.version == VERSION
+        && report.machine == machine()
         && report.model == model
         && report.reference_version == versions.0
         && mlx.runtime_version.as_deref() == Some(versions.1);
@@ -273,7 +279,7 @@ mod tests {
     }
 
     fn report(rows: Vec<Row>) -> Report {
-        Report { version: VERSION, model: "m".into(), machine: "x".into(), reference_version: "1.31.0".into(), texts: 2, rows }
+        Report { version: VERSION, model: "m".into(), machine: machine(), reference_version: "1.31.0".into(), texts: 2, rows }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `patina doctor`: what this machine and build offer, and what was chosen and why.
 
+use patina_backend::Precision;
 use serde::Serialize;
 
 use crate::cli::project::Project;
@@ -9,7 +10,7 @@ use crate::embed::provision::{self, Finding, Places};
 use crate::embed::select::{self, Choice};
 use crate::error::{Error, Result};
 use crate::model::Cache;
-use crate::recipe::RuntimeChoice;
+use crate::recipe::{Plan, RuntimeChoice};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {}
@@ -95,15 +96,14 @@ pub(super) fn run(context: &Context, _: Arguments) -> Result<()> {
             },
         })
         .collect();
-    let (project, wanted) = match Project::find(context.project.as_deref()) {
-        Ok(project) => (
-            Some(project.root.display().to_string()),
-            project.recipe().and_then(|recipe| RuntimeChoice::resolve(&recipe, &project.recipe_path())).map_err(|e| problem(&e)).ok(),
-        ),
-        // Doctor works anywhere.
-        Err(_) => (None, None),
+    let project = Project::find(context.project.as_deref()).ok();
+    // Doctor works anywhere: without a project it says what `auto` comes to.
+    let wanted = match &project {
+        Some(project) => wanted(project).map_err(|e| problem(&e)).ok(),
+        None => Some((RuntimeChoice::Auto, Precision::F32)),
     };
-    let choice = select::choose(wanted.unwrap_or(RuntimeChoice::Auto), patina_backend::Precision::F32).map_err(|e| problem(&e)).ok();
+    let choice = wanted.and_then(|(runtime, precision)| select::choose(runtime, precision).map_err(|e| problem(&e)).ok());
+    let project = project.map(|project| project.root.display().to_string());
     let cache = Cache::open().map_err(|e| problem(&e)).ok();
     let mut models = Vec::new();
     if let Some(cache) = &cache {
@@ -125,6 +125,11 @@ pub(super) fn run(context: &Context, _: Arguments) -> Result<()> {
         problems,
     };
     context.report.result(&doctor, |style| text(&doctor, style))
+}
+
+fn wanted(project: &Project) -> Result<(RuntimeChoice, Precision)> {
+    let (recipe, path) = (project.recipe()?, project.recipe_path());
+    Ok((RuntimeChoice::resolve(&recipe, &path)?, Plan::precision(&recipe, &path)?))
 }
 
 fn text(doctor: &Doctor, style: &Style) -> String {

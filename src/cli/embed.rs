@@ -12,7 +12,7 @@ use crate::cli::project::Project;
 use crate::cli::setup::{self, Overrides};
 use crate::cli::vectors_out::{Npy, json_line};
 use crate::embed::select::Purpose;
-use crate::embed::{Embedder, Input, TextKind};
+use crate::embed::{Embedder, Input, Order, TextKind};
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::progress::Job;
@@ -79,13 +79,15 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let name = |number: usize| format!("line {} of {from}", number + 1);
     progress.begin("embedding", None, "texts");
     match output {
-        Output::Standard => embedder.embed(lines, kind, job, name, |_, vector| context.report.write(json_line(vector).as_bytes())),
+        Output::Standard => {
+            embedder.embed(lines, kind, Order::AsGiven, job, name, |_, vector| context.report.write(json_line(vector).as_bytes()))
+        }
         Output::Jsonl(path) => {
             // An iterator cannot fail inside of `write_atomic`'s closure, so the error is carried out by hand.
             let mut failed = None;
             let written = fs::write_atomic(&path, |out| {
                 let sink = |_, vector: &[f32]| out.write_all(json_line(vector).as_bytes()).map_err(|e| Error::io("write", &path, e));
-                embedder.embed(lines, kind, job, name, sink).map_err(|e| {
+                embedder.embed(lines, kind, Order::AsGiven, job, name, sink).map_err(|e| {
                     failed = Some(e);
                     io::Error::other("embedding failed")
                 })
@@ -94,7 +96,8 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         }
         Output::Npy(path) => fs::replace_file(&path, |aside| {
             let mut npy = Npy::begin(aside)?;
-            embedder.embed(lines, kind, job, name, |_, vector| npy.row(vector).map_err(|e| Error::io("write", &path, e)))?;
+            embedder
+                .embed(lines, kind, Order::AsGiven, job, name, |_, vector| npy.row(vector).map_err(|e| Error::io("write", &path, e)))?;
             npy.finish(embedder.info().dimensions).map_err(|e| Error::io("write", &path, e))
         }),
     }?;
@@ -103,6 +106,9 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
 }
 
 fn output(path: &Path) -> Result<Output> {
+    if path.is_dir() {
+        return Err(Error::usage("the output is a folder").at(path).hint("name a .npy or .jsonl file in it"));
+    }
     match path.extension().and_then(|e| e.to_str()) {
         _ if path == Path::new("-") => Ok(Output::Standard),
         Some("npy") => Ok(Output::Npy(path.to_path_buf())),
@@ -116,15 +122,22 @@ struct Lines {
     reader: Box<dyn BufRead>,
     path: PathBuf,
     number: usize,
+    /// Every line must be JSON.
+    strict: bool,
 }
 
 impl Lines {
     fn open(path: &Path) -> Result<Lines> {
         if path == Path::new("-") {
-            return Ok(Lines { reader: Box::new(BufReader::new(io::stdin())), path: STANDARD_INPUT.into(), number: 0 });
+            return Ok(Lines { reader: Box::new(BufReader::new(io::stdin())), path: STANDARD_INPUT.into(), number: 0, strict: false });
         }
         let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
-        Ok(Lines { reader: Box::new(BufReader::new(file)), path: path.to_path_buf(), number: 0 })
+        Ok(Lines {
+            reader: Box::new(BufReader::new(file)),
+            path: path.to_path_buf(),
+            number: 0,
+            strict: path.extension().is_some_and(|e| e == "jsonl"),
+        })
     }
 
     fn read(&mut self) -> Result<Option<Input>> {
@@ -147,7 +160,7 @@ impl Lines {
         }
         let line = String::from_utf8(line)
             .map_err(|e| wrong("the line is not UTF-8".into(), e.utf8_error().valid_up_to() + 1).hint("convert the input to UTF-8"))?;
-        parse(line)
+        parse(line, self.strict)
             .map(Some)
             .map_err(|message| wrong(message, 1).hint("a JSON line has `text` (a string) or `input_ids` (a list of token ids)"))
     }
@@ -167,9 +180,12 @@ struct JsonLine {
     input_ids: Option<Vec<u32>>,
 }
 
-/// A line that parses as a JSON object is one; everything else is plain text, an empty line too.
-fn parse(line: String) -> Result<Input, String> {
-    if !line.trim_start().starts_with('{') || serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&line).is_err() {
+/// A line that parses as a JSON object is one; everything else is plain text, an empty line too. In a .jsonl file (`strict`) every
+/// line must be an object: a cut-off one is no text.
+fn parse(line: String, strict: bool) -> Result<Input, String> {
+    let begins_as_one = line.trim_start().starts_with('{');
+    let is_one = strict || begins_as_one && serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&line).is_ok();
+    if !is_one {
         return Ok(Input::Text(line));
     }
     match serde_json::from_str(&line) {
@@ -187,15 +203,17 @@ mod tests {
 
     #[test]
     fn lines_are_text_or_json_objects() {
-        assert_eq!(parse("plain".into()), Ok(Input::Text("plain".into())));
-        assert_eq!(parse("{not json".into()), Ok(Input::Text("{not json".into())));
-        assert_eq!(parse(String::new()), Ok(Input::Text(String::new())));
-        assert_eq!(parse(r#"{"text": "a", "id": 7}"#.into()), Ok(Input::Text("a".into())));
-        assert_eq!(parse(r#"{"input_ids": [1, 2]}"#.into()), Ok(Input::Ids(vec![1, 2])));
+        assert_eq!(parse("plain".into(), false), Ok(Input::Text("plain".into())));
+        assert_eq!(parse("{not json".into(), false), Ok(Input::Text("{not json".into())));
+        assert_eq!(parse(String::new(), false), Ok(Input::Text(String::new())));
+        assert_eq!(parse(r#"{"text": "a", "id": 7}"#.into(), false), Ok(Input::Text("a".into())));
+        assert_eq!(parse(r#"{"input_ids": [1, 2]}"#.into(), false), Ok(Input::Ids(vec![1, 2])));
+        assert!(parse(r#"{"text": "cut o"#.into(), true).is_err());
+        assert!(parse("plain".into(), true).is_err());
         for wrong in
             [r#"{"input_ids": [-1]}"#, r#"{"input_ids": "a"}"#, r#"{"txt": "a"}"#, r#"{"text": "a", "input_ids": [1]}"#, r#"{"text": 5}"#]
         {
-            assert!(parse(wrong.into()).is_err(), "{wrong}");
+            assert!(parse(wrong.into(), false).is_err(), "{wrong}");
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::cli::report::{Style, plural};
 use crate::cli::setup::{self, Overrides, Setup};
 use crate::cli::verdicts;
 use crate::embed::select::{Choice, Purpose};
-use crate::embed::{Embedder, Input, TextKind};
+use crate::embed::{Embedder, Input, Order, TextKind};
 use crate::error::{Error, Result};
 use crate::index::{Change, Expected, Index};
 use crate::progress::Job;
@@ -49,6 +49,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let overrides = Overrides { runtime: arguments.runtime, threads: arguments.threads, precision: None };
     let setup = setup::for_project(&project, &overrides, Purpose::Bulk)?;
     let _lock = project.lock("oxidize")?;
+    setup.embeddings.sweep();
     let store = Store::open_existing(&project.database())?;
     let progress = context.report.progress();
     let job = Job::new(progress.as_ref(), &context.cancel);
@@ -70,7 +71,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let index_is_current = Index::open(&base, &made_from).is_ok();
     let mut kept = HashMap::new();
     for plan in &setup.plan.projections {
-        let inputs = projections::inputs(plan, &setup.fingerprint, &content_hash)?;
+        let inputs = projections::inputs(plan, &setup.fingerprint, &store)?;
         // A record that cannot be read is made anew.
         let outcome = Outcome::read(&setup.embeddings.verdict(&plan.name)).ok().flatten();
         if let Some(outcome) =
@@ -142,6 +143,7 @@ fn embed_missing(store: &Store, setup: &Setup, job: Job<'_>) -> Result<usize> {
     let result = embedder.embed(
         chunks.iter().map(|chunk| Ok(Input::Text(chunk.embed_text()))),
         TextKind::Document,
+        Order::AsComputed,
         job,
         |number| name(&chunks[number]),
         |number, vector| {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::fs::Lock;
+use crate::fs::{self, Lock};
 use crate::recipe::Recipe;
 
 /// The folder of a project's own files.
@@ -90,6 +90,12 @@ pub(super) struct Embeddings {
 impl Embeddings {
     pub fn base(&self) -> PathBuf {
         self.folder.join(BASE)
+    }
+
+    /// Removes what a killed process left. Only under the project's lock.
+    pub fn sweep(&self) {
+        fs::sweep(&self.folder);
+        fs::sweep(&self.folder.join("projections"));
     }
 
     pub fn projection(&self, name: &str) -> PathBuf {

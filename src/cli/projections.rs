@@ -79,23 +79,23 @@ pub(super) struct Ground<'a> {
 }
 
 /// The hash of everything that a projection depends on.
-pub(super) fn inputs(plan: &ProjectionPlan, fingerprint: &str, content_hash: &str) -> Result<String> {
+pub(super) fn inputs(plan: &ProjectionPlan, fingerprint: &str, store: &Store) -> Result<String> {
     let plan = serde_json::to_string(plan).map_err(|e| Error::bug(format!("the plan has no JSON form: {e}")))?;
-    Ok(fs::sha256(format!("{TRAINING_VERSION}\n{fingerprint}\n{content_hash}\n{plan}").as_bytes()))
+    Ok(fs::sha256(format!("{TRAINING_VERSION}\n{fingerprint}\n{}\n{plan}", store.structure_hash()?).as_bytes()))
 }
 
 /// Whether what is kept was made from these inputs and is whole: file, index and all.
 pub(super) fn is_current(outcome: &Outcome, inputs: &str, embeddings: &Embeddings, fingerprint: &str, content_hash: &str) -> bool {
     let whole = || match &outcome.sha256 {
         None => !embeddings.projection(&outcome.name).exists(),
-        Some(_) => open(&outcome.name, embeddings, fingerprint, content_hash).is_ok(),
+        Some(sha256) => opened(outcome, sha256, embeddings, fingerprint, content_hash).is_ok(),
     };
     outcome.inputs == inputs && whole()
 }
 
 /// Trains, judges, and publishes a projection if it wins, or if the recipe turns the gate off.
 pub(super) fn make(plan: &ProjectionPlan, ground: &Ground<'_>, job: Job<'_>) -> Result<Outcome> {
-    let inputs = inputs(plan, ground.fingerprint, ground.content_hash)?;
+    let inputs = inputs(plan, ground.fingerprint, ground.store)?;
     let mut outcome = Outcome {
         inputs,
         name: plan.name.clone(),
@@ -115,19 +115,20 @@ pub(super) fn make(plan: &ProjectionPlan, ground: &Ground<'_>, job: Job<'_>) -> 
     match pairs::split(&pairs, ground.chunks, plan.seed, Fractions::default()) {
         Err(too_little) => {
             outcome.reason = format!("not trained: {too_little}");
-            withdraw(ground.embeddings, &plan.name)?;
         }
         Ok(split) => {
             pairs::check(&split, ground.chunks)?;
             let projection = trained(plan, ground, &split, &mut outcome, job)?;
             if outcome.published {
                 publish(&projection, plan, ground, &mut outcome, job)?;
-            } else {
-                withdraw(ground.embeddings, &plan.name)?;
             }
         }
     }
+    // The record goes first: one that promises a file which is gone would stop every search.
     write(&ground.embeddings.verdict(&plan.name), &outcome)?;
+    if !outcome.published {
+        withdraw(ground.embeddings, &plan.name)?;
+    }
     Ok(outcome)
 }
 
@@ -227,20 +228,32 @@ fn write(path: &Path, outcome: &Outcome) -> Result<()> {
     fs::write_atomic(path, |out| out.write_all(&json))
 }
 
-/// A published projection that is ready for search, or the reason why it is not.
-pub(super) fn open(name: &str, embeddings: &Embeddings, fingerprint: &str, content_hash: &str) -> Result<(Projection, Index)> {
+/// A published projection of the recipe that is ready for search, or the reason why it is not.
+pub(super) fn open(plan: &ProjectionPlan, embeddings: &Embeddings, fingerprint: &str, store: &Store) -> Result<(Projection, Index)> {
+    let name = &plan.name;
     let hint = "run `patina oxidize`";
     let Some(outcome) = Outcome::read(&embeddings.verdict(name))? else {
         return Err(Error::missing(format!("the projection {name:?} was never trained")).hint(hint));
     };
-    let Some(sha256) = outcome.sha256.filter(|_| outcome.published) else {
+    if outcome.inputs != inputs(plan, fingerprint, store)? {
+        return Err(
+            Error::stale(format!("the recipe, the model or the project changed since the projection {name:?} was trained")).hint(hint)
+        );
+    }
+    let Some(sha256) = outcome.sha256.as_deref().filter(|_| outcome.published) else {
         let hint = match outcome.verdict {
             Some(_) => "search without it, or set `gate: off` in the recipe and run `patina oxidize`",
             None => "search without it; it can be trained once the project has more sessions, documents and commits",
         };
         return Err(Error::missing(format!("the projection {name:?} is not published: {}", outcome.reason)).hint(hint));
     };
-    let path = embeddings.projection(name);
+    opened(&outcome, sha256, embeddings, fingerprint, &store.content_hash()?)
+}
+
+/// The files of a published projection, checked against its record.
+fn opened(outcome: &Outcome, sha256: &str, embeddings: &Embeddings, fingerprint: &str, content_hash: &str) -> Result<(Projection, Index)> {
+    let hint = "run `patina oxidize`";
+    let path = embeddings.projection(&outcome.name);
     let found = match fs::sha256_file(&path) {
         Ok(found) => found,
         Err(_) if !path.exists() => return Err(Error::new(ErrorKind::Stale, "the projection's file is gone").at(path).hint(hint)),
@@ -250,7 +263,7 @@ pub(super) fn open(name: &str, embeddings: &Embeddings, fingerprint: &str, conte
         return Err(Error::corrupt(format!("the projection has SHA-256 {found}, its record says {sha256}")).at(path).hint(hint));
     }
     let projection = Projection::load(&path)?;
-    let expected = expected(projection.output_dim(), &sha256, fingerprint, content_hash);
-    let index = Index::open(&embeddings.projection_index(name), &expected)?;
+    let expected = expected(projection.output_dim(), sha256, fingerprint, content_hash);
+    let index = Index::open(&embeddings.projection_index(&outcome.name), &expected)?;
     Ok((projection, index))
 }

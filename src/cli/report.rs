@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::cli::bars::Bars;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::{Cancel, Progress, Silent};
+use crate::search::snippet::printable;
 
 /// How a run talks.
 pub(super) struct Report {
@@ -153,9 +154,12 @@ fn print_error(error: &Error, json: bool) {
         }});
         eprintln!("{value}");
     } else {
-        eprintln!("error: {error}");
+        // Paths and the words of others may hold what a terminal would obey.
+        for line in format!("error: {error}").lines() {
+            eprintln!("{}", printable(line));
+        }
         if let Some(hint) = error.hint_text() {
-            eprintln!("hint: {hint}");
+            eprintln!("hint: {}", printable(hint));
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::progress::Job;
 use crate::recipe::ScrapePlan;
 use crate::scrape::{Options, Report, Tally, scrape};
+use crate::search::snippet::printable;
 use crate::store::Store;
 
 /// Left-out files that are named; the rest is counted.
@@ -56,13 +57,13 @@ fn text(report: &Report, chunks: u64) -> String {
     out += &line("code", &report.code);
     out += &format!("{:<10} {:>7}   to search\n", "chunks", count(chunks));
     for left in report.left_out.iter().take(NAMED) {
-        out += &format!("left out: {} ({})\n", left.path, left.reason);
+        out += &format!("left out: {} ({})\n", printable(&left.path), printable(&left.reason));
     }
     if report.left_out.len() > NAMED {
         out += &format!("left out: {} more (--json names them all)\n", plural(report.left_out.len() - NAMED, "file"));
     }
     for note in &report.notes {
-        out += &format!("note: {note}\n");
+        out += &format!("note: {}\n", printable(note));
     }
     out
 }

@@ -11,6 +11,7 @@ use crate::embed::Embedder;
 use crate::embed::select::Purpose;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Expected, Index};
+use crate::recipe::ProjectionPlan;
 use crate::search::{Hit, MAX_LIMIT, Mode, Options, VectorIndex, search};
 use crate::store::{Kind, Store};
 use crate::train::Projection;
@@ -95,15 +96,14 @@ fn with_vectors(
     if let Some(not_shared) = &setup.not_shared {
         return Err(not_shared.error());
     }
-    let content_hash = store.content_hash()?;
     let expected = Expected {
         fingerprint: setup.fingerprint.clone(),
         dimensions: setup.plan.dimensions,
-        content_hash: content_hash.clone(),
+        content_hash: store.content_hash()?,
         projection_sha256: None,
     };
     let base = Index::open(&setup.embeddings.base(), &expected).map_err(|e| of_another_model(project, &setup, e))?;
-    let projected = projection(arguments, options.mode, &setup, &content_hash)?;
+    let projected = projection(arguments, options.mode, &setup, store)?;
     let vector = Embedder::open(setup.settings.clone())?.embed_query(question)?;
     let projected = match projected {
         Some((name, projection, index)) => Some((name, projection.apply(&vector)?, index)),
@@ -127,36 +127,35 @@ fn of_another_model(project: &Project, setup: &Setup, error: Error) -> Error {
 }
 
 /// The projection that was asked for, or in hybrid mode the published one of the recipe that gained most.
-fn projection(arguments: &Arguments, mode: Mode, setup: &Setup, content_hash: &str) -> Result<Option<(String, Projection, Index)>> {
-    let name = match &arguments.projection {
-        Some(name) if setup.plan.projection(name).is_none() => {
+fn projection(arguments: &Arguments, mode: Mode, setup: &Setup, store: &Store) -> Result<Option<(String, Projection, Index)>> {
+    let plan = match &arguments.projection {
+        Some(name) => setup.plan.projection(name).ok_or_else(|| {
             let names: Vec<&str> = setup.plan.projections.iter().map(|plan| plan.name.as_str()).collect();
             let hint = if names.is_empty() { "the recipe has none".to_owned() } else { format!("the recipe has {}", names.join(", ")) };
-            return Err(Error::usage(format!("the recipe has no projection {name:?}")).hint(hint));
-        }
-        Some(name) => name.clone(),
-        None if mode == Mode::Hybrid => match best_published(setup)? {
-            Some(name) => name,
+            Error::usage(format!("the recipe has no projection {name:?}")).hint(hint)
+        })?,
+        None if mode == Mode::Hybrid => match best_published(setup) {
+            Some(plan) => plan,
             None => return Ok(None),
         },
         None => return Ok(None),
     };
-    let (projection, index) = projections::open(&name, &setup.embeddings, &setup.fingerprint, content_hash)?;
-    Ok(Some((name, projection, index)))
+    let (projection, index) = projections::open(plan, &setup.embeddings, &setup.fingerprint, store)?;
+    Ok(Some((plan.name.clone(), projection, index)))
 }
 
-/// Only what passed the gate joins a search that did not ask for it.
-fn best_published(setup: &Setup) -> Result<Option<String>> {
-    let mut best: Option<(f64, String)> = None;
+/// Only what passed the gate joins a search that did not ask for it. A record that cannot be read promises nothing.
+fn best_published(setup: &Setup) -> Option<&ProjectionPlan> {
+    let mut best: Option<(f64, &ProjectionPlan)> = None;
     for plan in &setup.plan.projections {
-        let Some(outcome) = Outcome::read(&setup.embeddings.verdict(&plan.name))? else { continue };
+        let Ok(Some(outcome)) = Outcome::read(&setup.embeddings.verdict(&plan.name)) else { continue };
         let Some(verdict) = outcome.verdict.filter(|verdict| verdict.published) else { continue };
         let gain = verdict.raw.map_or(0.0, |raw| raw.gain.ndcg.mean);
-        if best.as_ref().is_none_or(|(most, _)| gain > *most) {
-            best = Some((gain, plan.name.clone()));
+        if best.is_none_or(|(most, _)| gain > most) {
+            best = Some((gain, plan));
         }
     }
-    Ok(best.map(|(_, name)| name))
+    best.map(|(_, plan)| plan)
 }
 
 fn text(hits: &[Hit], options: &Options, style: &Style) -> String {

@@ -10,7 +10,7 @@ use crate::embed::select::{self, Choice, Purpose};
 use crate::embed::{Settings, fingerprint};
 use crate::error::{Error, Result};
 use crate::index::Manifest;
-use crate::model::{Cache, ModelRef, PromptKind};
+use crate::model::{Cache, ModelFolder, ModelRef, PromptKind};
 use crate::progress::Job;
 use crate::recipe::{ModelFacts, Plan, RuntimeChoice, default_group_size};
 
@@ -75,6 +75,17 @@ pub(super) struct Setup {
     pub embeddings: Embeddings,
 }
 
+/// Pooling that leaves the prompt's own tokens out is not supported: to ignore it would give other vectors without a word.
+fn check_prompts(model: &ModelFolder, settings: Settings) -> Result<Settings> {
+    let prompts = !settings.query_prompt.is_empty() || !settings.document_prompt.is_empty();
+    if prompts && !model.settings().include_prompt {
+        return Err(Error::usage("the model pools without its prompt (`include_prompt: false`), which is not supported")
+            .at(model.path())
+            .hint("set both prompts to '' in the recipe to embed without them"));
+    }
+    Ok(settings)
+}
+
 /// Two runtimes whose vectors may not meet.
 pub(super) struct NotShared {
     reason: String,
@@ -102,20 +113,23 @@ pub(super) fn for_project(project: &Project, overrides: &Overrides, purpose: Pur
     let plan = Plan::resolve(&recipe, &path, &facts)?;
     let precision = overrides.precision(plan.precision)?;
     let choice = select::choose(overrides.runtime(plan.runtime)?, precision)?;
-    let settings = Settings {
-        folder: model.path().to_path_buf(),
-        identity: model.identity(&cache, Job::silent())?.sha256,
-        tokenizer: model.tokenizer(),
-        max_tokens: plan.max_tokens.or(model.max_tokens()),
-        lower_case: model.settings().do_lower_case,
-        query_prompt: model.prompt(PromptKind::Query, plan.prompts.query.as_deref()).text,
-        document_prompt: model.prompt(PromptKind::Document, plan.prompts.document.as_deref()).text,
-        runtime: choice.runtime,
-        precision,
-        group_size: plan.group_size_for(precision),
-        threads: overrides.threads(plan.threads)?,
-        purpose,
-    };
+    let settings = check_prompts(
+        &model,
+        Settings {
+            folder: model.path().to_path_buf(),
+            identity: model.identity(&cache, Job::silent())?.sha256,
+            tokenizer: model.tokenizer(),
+            max_tokens: plan.max_tokens.or(model.max_tokens()),
+            lower_case: model.settings().do_lower_case,
+            query_prompt: model.prompt(PromptKind::Query, plan.prompts.query.as_deref()).text,
+            document_prompt: model.prompt(PromptKind::Document, plan.prompts.document.as_deref()).text,
+            runtime: choice.runtime,
+            precision,
+            group_size: plan.group_size_for(precision),
+            threads: overrides.threads(plan.threads)?,
+            purpose,
+        },
+    )?;
     let embeddings = project.embeddings(&plan.embedding_model);
     let (fingerprint, not_shared) = match shared(&settings, &embeddings, &cache)? {
         Some(Ok(of_the_other)) => (of_the_other, None),
@@ -128,6 +142,10 @@ pub(super) fn for_project(project: &Project, overrides: &Overrides, purpose: Pur
 /// If the project's index was made by the other runtime in single precision: its fingerprint if parity is certified on this machine,
 /// else why it is not.
 fn shared(settings: &Settings, embeddings: &Embeddings, cache: &Cache) -> Result<Option<Result<String, NotShared>>> {
+    // Only a question may borrow the other's index: vectors that are stored stay under the name of the runtime that made them.
+    if settings.purpose != Purpose::Query {
+        return Ok(None);
+    }
     let Ok(manifest) = Manifest::read(&embeddings.base()) else { return Ok(None) };
     let other = match settings.runtime {
         Runtime::Onnx => Runtime::Mlx,
@@ -160,18 +178,21 @@ pub(super) fn for_model(model: &str, root: &Path, overrides: &Overrides, purpose
     let cache = Cache::open()?;
     let model = cache.find(&ModelRef::parse(model)?, root)?;
     let precision = overrides.precision(Precision::F32)?;
-    Ok(Settings {
-        folder: model.path().to_path_buf(),
-        identity: model.identity(&cache, Job::silent())?.sha256,
-        tokenizer: model.tokenizer(),
-        max_tokens: model.max_tokens(),
-        lower_case: model.settings().do_lower_case,
-        query_prompt: model.prompt(PromptKind::Query, None).text,
-        document_prompt: model.prompt(PromptKind::Document, None).text,
-        runtime: select::choose(overrides.runtime(RuntimeChoice::Auto)?, precision)?.runtime,
-        precision,
-        group_size: default_group_size(precision),
-        threads: overrides.threads(None)?,
-        purpose,
-    })
+    check_prompts(
+        &model,
+        Settings {
+            folder: model.path().to_path_buf(),
+            identity: model.identity(&cache, Job::silent())?.sha256,
+            tokenizer: model.tokenizer(),
+            max_tokens: model.max_tokens(),
+            lower_case: model.settings().do_lower_case,
+            query_prompt: model.prompt(PromptKind::Query, None).text,
+            document_prompt: model.prompt(PromptKind::Document, None).text,
+            runtime: select::choose(overrides.runtime(RuntimeChoice::Auto)?, precision)?.runtime,
+            precision,
+            group_size: default_group_size(precision),
+            threads: overrides.threads(None)?,
+            purpose,
+        },
+    )
 }

@@ -108,12 +108,8 @@ pub(super) fn run(context: &Context, _: Arguments) -> Result<()> {
 fn derived(status: &mut Status, setup: &Setup, store: &Store) -> Result<()> {
     status.chunks_without_vector = Some(store.missing_vectors(&setup.fingerprint)?.len());
     let content_hash = store.content_hash()?;
-    let expected = Expected {
-        fingerprint: setup.fingerprint.clone(),
-        dimensions: setup.plan.dimensions,
-        content_hash: content_hash.clone(),
-        projection_sha256: None,
-    };
+    let expected =
+        Expected { fingerprint: setup.fingerprint.clone(), dimensions: setup.plan.dimensions, content_hash, projection_sha256: None };
     status.index = match &setup.not_shared {
         Some(not_shared) => Part::of(&not_shared.error()),
         None => match Index::open(&setup.embeddings.base(), &expected) {
@@ -123,7 +119,7 @@ fn derived(status: &mut Status, setup: &Setup, store: &Store) -> Result<()> {
     };
     for plan in &setup.plan.projections {
         let read = Outcome::read(&setup.embeddings.verdict(&plan.name));
-        let inputs = projections::inputs(plan, &setup.fingerprint, &content_hash)?;
+        let inputs = projections::inputs(plan, &setup.fingerprint, store)?;
         let (part, outcome) = match read {
             Err(error) => (Part::of(&error), None),
             Ok(None) => (Part { state: "missing", message: "it was never trained".into() }, None),
@@ -131,7 +127,7 @@ fn derived(status: &mut Status, setup: &Setup, store: &Store) -> Result<()> {
                 (Part { state: "stale", message: "the recipe, the model or the project changed since".into() }, Some(outcome))
             }
             Ok(Some(outcome)) if outcome.published => {
-                let part = match projections::open(&plan.name, &setup.embeddings, &setup.fingerprint, &content_hash) {
+                let part = match projections::open(plan, &setup.embeddings, &setup.fingerprint, store) {
                     Ok(_) => Part::current(),
                     Err(error) => Part::of(&error),
                 };

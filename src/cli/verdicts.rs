@@ -41,6 +41,9 @@ pub(super) fn text(outcome: &Outcome, style: &Style) -> String {
             out += &row(name, dimensions, figures, &gain_text(&gain.ndcg));
         }
     }
+    if verdict.lexical.is_none() {
+        out += "  BM25 was not asked: there are too many questions\n";
+    }
     out
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use patina_backend::{EngineError, EngineInfo, Model, Precision, Runtime, TokenBatch};
+use patina_backend::{Embeddings, EngineError, EngineInfo, Model, Precision, Runtime, TokenBatch};
 
 use crate::embed::batches::{TOKEN_BUDGET, batches};
 use crate::embed::engine_thread::{EngineThread, Reply, Request};
@@ -67,6 +67,16 @@ pub enum Input {
     Ids(Vec<u32>),
 }
 
+/// When a vector is handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// In the order of the inputs.
+    AsGiven,
+    /// As soon as it is computed: long texts first among those that are tokenized together. Nothing that is finished waits, so that
+    /// an interruption loses nothing.
+    AsComputed,
+}
+
 /// A model that is loaded and ready.
 pub struct Embedder {
     engine: EngineThread,
@@ -107,6 +117,7 @@ impl Embedder {
         self.embed(
             text,
             TextKind::Query,
+            Order::AsGiven,
             Job::silent(),
             |_| "the query".into(),
             |_, row| {
@@ -117,22 +128,28 @@ impl Embedder {
         Ok(vector)
     }
 
-    /// Embeds a stream of inputs. `sink` gets each vector with its number, in the order of the inputs; `name` says what to call
-    /// an input in an error. Memory does not grow with the number of inputs. When it ends early, by an error or because a stop
-    /// was asked for, `sink` has got every vector that came in order before.
+    /// Embeds a stream of inputs. `sink` gets each vector with its number; `name` says what to call an input in an error. Memory
+    /// does not grow with the number of inputs. When it ends early, by an error or because a stop was asked for, `sink` has got
+    /// every vector that was finished (with [`Order::AsGiven`] those of them that came in order).
     pub fn embed(
         &mut self,
         inputs: impl IntoIterator<Item = Result<Input>>,
         kind: TextKind,
+        order: Order,
         job: Job<'_>,
         name: impl Fn(usize) -> String,
         sink: impl FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<()> {
-        let mut stream = Stream { embedder: self, name: &name, sink, job, in_flight: 0, ready: BTreeMap::new(), next: 0 };
+        let mut stream = Stream { embedder: self, name: &name, sink, order, job, in_flight: 0, ready: BTreeMap::new(), next: 0 };
         let result = stream.run(inputs.into_iter(), kind);
-        // The replies of batches under way belong to this call: none may be left for the next.
-        while stream.in_flight > 0 && stream.embedder.engine.receive().is_ok() {
+        // The replies of batches under way belong to this call: none may be left for the next, and what they bring is kept.
+        while stream.in_flight > 0 {
+            let Ok(reply) = stream.embedder.engine.receive() else { break };
             stream.in_flight -= 1;
+            // The first error is the one to tell.
+            if let Ok(vectors) = &reply.result {
+                let _ = stream.hand_over(&reply.rows, vectors);
+            }
         }
         result
     }
@@ -158,6 +175,7 @@ struct Stream<'a, N, S> {
     embedder: &'a mut Embedder,
     name: &'a N,
     sink: S,
+    order: Order,
     job: Job<'a>,
     in_flight: usize,
     /// Vectors that came before one with a smaller number.
@@ -227,10 +245,19 @@ impl<N: Fn(usize) -> String, S: FnMut(usize, &[f32]) -> Result<()>> Stream<'_, N
             Err(EngineError::NonFinite { row }) => return Err(self.not_finite(&batch, &rows, row)),
             Err(error) => return Err(error.into()),
         };
-        for (&number, vector) in rows.iter().zip(vectors.iter()) {
-            self.ready.insert(number, vector.to_vec());
-        }
+        self.hand_over(&rows, &vectors)
+    }
+
+    fn hand_over(&mut self, rows: &[usize], vectors: &Embeddings) -> Result<()> {
         self.job.progress.advance(rows.len() as u64);
+        for (&number, vector) in rows.iter().zip(vectors.iter()) {
+            match self.order {
+                Order::AsComputed => (self.sink)(number, vector)?,
+                Order::AsGiven => {
+                    self.ready.insert(number, vector.to_vec());
+                }
+            }
+        }
         while let Some(vector) = self.ready.remove(&self.next) {
             (self.sink)(self.next, &vector)?;
             self.next += 1;

@@ -1,5 +1,6 @@
 //! The one thread that owns the engine. It is fed by a channel and answers through another.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
@@ -78,7 +79,10 @@ impl EngineThread {
 
 fn serve(mut engine: Box<dyn EmbeddingEngine>, inbox: &Receiver<Request>, outbox: &Sender<Reply>) {
     while let Ok(Request { batch, rows }) = inbox.recv() {
-        let result = engine.embed(&batch);
+        // A panic in a runtime's wrapper must not look like an engine that was closed.
+        let result = catch_unwind(AssertUnwindSafe(|| engine.embed(&batch))).unwrap_or_else(|_| {
+            Err(EngineError::Runtime { runtime: engine.info().runtime, doing: "embed a batch", reason: "it panicked".into() })
+        });
         if outbox.send(Reply { batch, rows, result }).is_err() {
             return;
         }

@@ -9,6 +9,6 @@ pub mod select;
 mod tokenizer;
 
 pub use batches::TOKEN_BUDGET;
-pub use embedder::{Embedder, Input, Settings, TextKind};
+pub use embedder::{Embedder, Input, Order, Settings, TextKind};
 pub use fingerprint::fingerprint;
 pub use tokenizer::TEXT_LIMIT;

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use tokenizers::{Tokenizer as Hugging, TruncationParams};
+use tokenizers::{PostProcessor, Tokenizer as Hugging, TruncationParams};
 
 use crate::error::{Error, Result};
 use crate::fs;
@@ -35,6 +35,13 @@ impl Tokenizer {
             .map_err(|_| broken("the tokenizers library gave up on it".into()))?
             .map_err(|e| broken(e.to_string()))?;
         inner.with_padding(None);
+        // The library subtracts the special tokens without looking.
+        let special = inner.get_post_processor().map_or(0, |post| post.added_tokens(false));
+        if max_tokens <= special {
+            return Err(Error::usage(format!("texts are cut to {max_tokens} tokens, of which {special} are special: no text is left"))
+                .at(path)
+                .hint("raise max_seq_length in sentence_bert_config.json, or `max_tokens` in the recipe"));
+        }
         let truncation = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
         inner
             .with_truncation(Some(truncation))

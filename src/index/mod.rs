@@ -34,6 +34,10 @@ pub const EXPANSION_ADD: usize = 128;
 pub const EXPANSION_SEARCH: usize = 256;
 /// Searches that may run at the same time; more of them fail, they do not wait.
 pub const MAX_CONCURRENT_SEARCHES: usize = 64;
+/// How often an index that another process replaces at this moment is opened again.
+const RETRIES: usize = 3;
+/// How long its manifest is waited for.
+const RETRY_AFTER: std::time::Duration = std::time::Duration::from_millis(50);
 /// Equal distances at the cut are ordered by key among so many more than asked for.
 const TIE_MARGIN: usize = 16;
 
@@ -57,9 +61,21 @@ impl Index {
     /// vectors, another projection, another version of Patina or USearch) or its manifest is not there; [`ErrorKind::Corrupt`] if
     /// manifest or file are damaged. Each names the command that mends it.
     pub fn open(path: &Path, expected: &Expected) -> Result<Index> {
-        let manifest = Manifest::read(path)?;
-        manifest.check(path, expected)?;
-        Index::load(path, manifest)
+        for _ in 0..RETRIES {
+            let manifest = Manifest::read(path)?;
+            manifest.check(path, expected)?;
+            match Index::load(path, manifest.clone()) {
+                // Another process may be between its two renames.
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    std::thread::sleep(RETRY_AFTER);
+                    if Manifest::read(path).is_ok_and(|now| now == manifest) {
+                        return Err(error);
+                    }
+                }
+                result => return result,
+            }
+        }
+        Err(Error::new(ErrorKind::Busy, "the index is being replaced again and again").at(path).hint("run the command again later"))
     }
 
     /// Loads the file that `manifest` vouches for. The bytes that are hashed are the bytes that are loaded.

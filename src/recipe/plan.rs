@@ -106,6 +106,12 @@ impl Plan {
         Plan::resolve_with(recipe, path, Some(facts.dimensions))
     }
 
+    /// The part of the plan that needs no model: the number format.
+    pub fn precision(recipe: &Recipe, path: &Path) -> Result<Precision> {
+        let words: Vec<(&str, Precision)> = Precision::ALL.iter().map(|&precision| (precision.name(), precision)).collect();
+        Checker::new(path).word("precision", recipe.precision.as_ref(), Precision::F32, &words)
+    }
+
     /// Checks all that can be checked without the model.
     pub(super) fn check(recipe: &Recipe, path: &Path) -> Result<()> {
         Plan::resolve_with(recipe, path, None).map(|_| ())
@@ -118,8 +124,7 @@ impl Plan {
             return Err(check.wrong(&recipe.version, format!("unknown version {}", recipe.version.value)).hint("write `version: 1`"));
         }
         let embedding_model = check.line("embedding_model", &recipe.embedding_model)?.to_owned();
-        let precisions: Vec<(&str, Precision)> = Precision::ALL.iter().map(|&precision| (precision.name(), precision)).collect();
-        let precision = check.word("precision", recipe.precision.as_ref(), Precision::F32, &precisions)?;
+        let precision = Plan::precision(recipe, path)?;
         let group_size = group_size(&check, recipe.group_size.as_ref(), precision)?;
         let runtimes = RuntimesPlan::resolve(&check, recipe.runtime.as_ref())?;
         let threads = recipe.threads.as_ref().map(|at| check.ranged("`threads`", at, 1, MAX_THREADS, OR_REMOVE)).transpose()?;

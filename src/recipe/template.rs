@@ -17,7 +17,7 @@ embedding_model: {model}
 # runtime: {{default: auto, macos: mlx, linux: onnx, windows: onnx}}
 # precision: f32           # f32, f16, bf16, q8 or q4
 # group_size: 64           # 32, 64 or 128 weights share a scale; with q8 and q4 only
-# threads: 4               # absent: as many as the runtime thinks best
+# threads: 4               # absent: every core
 # max_tokens: 256          # absent: the model's own limit
 # prompts:                 # absent: the model's own
 #   query: "query: "

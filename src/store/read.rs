@@ -132,6 +132,18 @@ impl Store {
         Ok(crate::fs::sha256(&bytes))
     }
 
+    /// A SHA-256 in hexadecimal over all that training sees of the chunks beside their text: ids, lines, dates and groups. Unlike
+    /// [`Store::content_hash`] it changes when a file's date or the place of a chunk changes.
+    pub fn structure_hash(&self) -> Result<String> {
+        let chunks = self.chunks()?;
+        let mut text = String::new();
+        for chunk in chunks {
+            let date = chunk.date.as_deref().unwrap_or_default();
+            text.push_str(&format!("{} {} {date:?} {:?}\n", chunk.id, chunk.line, chunk.group));
+        }
+        Ok(crate::fs::sha256(text.as_bytes()))
+    }
+
     pub(super) fn rows<T>(
         &self,
         sql: &str,

@@ -21,6 +21,8 @@ fn help() {
       status   What the project has, and whether it is up to date
       doctor   What this machine and build offer: runtimes, libraries, models, and what was chosen and
                why
+      parity   Compare the runtimes and precisions of this build on the same texts, and certify what may
+               share an index
       model    The models on this machine
       runtime  The libraries that engines run on
       help     Print this message or the help of the given subcommand(s)
@@ -196,6 +198,29 @@ fn help_of_status_and_doctor() {
 }
 
 #[test]
+fn help_of_parity() {
+    snap!(Place::new().run(["parity", "--help"]), @r#"
+    exit 0
+    --- stdout
+    Compare the runtimes and precisions of this build on the same texts, and certify what may share an
+    index
+
+    Usage: patina parity [OPTIONS]
+
+    Options:
+          --model <NAME|FOLDER>  A model's name, hub id or folder, compared on sample texts; the
+                                 project's model on its own texts if left out
+          --output <FILE>        Write the report as JSON to this file too
+      -C, --project <DIR>        Work on the project in this folder instead of the one around the
+                                 current folder
+          --json                 Write machine-readable JSON to standard output, and errors as JSON to
+                                 standard error
+      -q, --quiet                Say nothing but results and errors
+      -h, --help                 Print help
+    "#);
+}
+
+#[test]
 fn help_of_model() {
     snap!(Place::new().run(["model", "--help"]), @r#"
     exit 0
@@ -272,7 +297,7 @@ fn every_command_has_its_help_here() {
         .filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')))
         .filter_map(|line| line.split(' ').next())
         .collect();
-    assert_eq!(names, ["init", "scrape", "oxidize", "scry", "embed", "status", "doctor", "model", "runtime", "help"]);
+    assert_eq!(names, ["init", "scrape", "oxidize", "scry", "embed", "status", "doctor", "parity", "model", "runtime", "help"]);
 }
 
 #[test]
@@ -347,13 +372,13 @@ fn words_that_are_not_known() {
     exit 2
     --- stderr
     error: --precision is "f8", which is no precision
-    hint: precisions are f32
+    hint: precisions are f32, f16, bf16, q8, q4
     "#);
     snap!(place.run(["embed", "--threads", "0"]), @r#"
     exit 2
     --- stderr
-    error: --threads is 0
-    hint: give at least 1, or leave it out
+    error: --threads is 0; it must be 1 to 256
+    hint: leave it out to use every core
     "#);
     snap!(place.run(["-C", "not-there", "status"]), @r#"
     exit 2

@@ -192,6 +192,9 @@ fn dense(folder: &Path, name: &str, input: usize, weights: &mut Weights) -> Resu
         let reason = format!("the dense head takes {} numbers and the step before gives {input}", config.in_features);
         return Err(EngineError::model(path, reason));
     }
+    if config.out_features == 0 {
+        return Err(EngineError::model(path, "the dense head gives no numbers"));
+    }
     let activation = match config.activation_function.rsplit('.').next().unwrap_or_default() {
         "Identity" => None,
         "Tanh" => Some(Activation::Tanh),

@@ -32,7 +32,7 @@ fn environment(library: &Path) -> Result<(Environment, String)> {
     let version = version_of(library).map_err(|reason| not_loaded(library, &reason))?;
     let builder = ort::init_from(library).map_err(|e| not_loaded(library, &e.to_string()))?;
     let environment = builder.with_telemetry(false).with_name("patina").build().map_err(|e| failed("start", &e))?;
-    environment.set_log_level(LogLevel::Error);
+    environment.set_log_level(LogLevel::Fatal);
     Ok(slot.insert((environment, version)).clone())
 }
 
@@ -64,7 +64,7 @@ fn not_loaded(library: &Path, reason: &str) -> EngineError {
 }
 
 fn failed(doing: &'static str, reason: &dyn std::fmt::Display) -> EngineError {
-    EngineError::Runtime { runtime: Runtime::Onnx, doing, reason: reason.to_string() }
+    EngineError::Runtime { runtime: Runtime::Onnx, doing, reason: reason.to_string().lines().next().unwrap_or_default().to_owned() }
 }
 
 /// The version of the library, such as `1.31.0`; loads it into the process.

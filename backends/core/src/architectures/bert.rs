@@ -47,7 +47,7 @@ pub(super) fn load_roberta(config: &Value, path: &Path, weights: &Weights) -> Re
 
 fn encoder(config: Config, path: &Path, weights: &Weights, base: &str, first_position: usize) -> Result<PostNormEncoder> {
     let Config { hidden_size: hidden, intermediate_size: inner, num_hidden_layers: layers, num_attention_heads: heads, .. } = config;
-    check_sizes(path, hidden, heads, layers)?;
+    check_sizes(path, hidden, heads, layers, config.layer_norm_eps)?;
     match config.position_embedding_type.as_deref() {
         None | Some("absolute") => {}
         Some(other) => {

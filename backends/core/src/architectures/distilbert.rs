@@ -27,7 +27,7 @@ const EPSILON: f32 = 1e-12;
 pub(super) fn load(config: &Value, path: &Path, weights: &Weights) -> Result<PostNormEncoder> {
     let config: Config = parse(config, path)?;
     let Config { dim: hidden, hidden_dim: inner, n_layers: layers, n_heads: heads, .. } = config;
-    check_sizes(path, hidden, heads, layers)?;
+    check_sizes(path, hidden, heads, layers, EPSILON)?;
     let find = Finder::new(weights, "distilbert", "embeddings.word_embeddings.weight", EPSILON);
     let layer = |n: usize| {
         let at = format!("transformer.layer.{n}");

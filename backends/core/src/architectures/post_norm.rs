@@ -95,10 +95,13 @@ impl<'a> Finder<'a> {
 }
 
 /// Refuses sizes that no real model has, before they size anything.
-pub(super) fn check_sizes(path: &Path, hidden: usize, heads: usize, layers: usize) -> Result<()> {
+pub(super) fn check_sizes(path: &Path, hidden: usize, heads: usize, layers: usize, epsilon: f32) -> Result<()> {
     const MOST_LAYERS: usize = 1024;
     if heads == 0 || hidden == 0 || !hidden.is_multiple_of(heads) {
         return Err(EngineError::model(path, format!("{heads} attention heads do not divide the hidden size {hidden}")));
+    }
+    if !(epsilon.is_finite() && epsilon >= 0.0) {
+        return Err(EngineError::model(path, format!("layer_norm_eps is {epsilon}; it must be zero or a small positive number")));
     }
     if layers > MOST_LAYERS {
         return Err(EngineError::model(path, format!("{layers} layers are more than the {MOST_LAYERS} that are read")));

@@ -149,6 +149,7 @@ def main():
     parser.add_argument("--peer", action="store_true")
     parser.add_argument("--scale", action="store_true")
     arguments = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)
     os.environ.setdefault("PATINA_CACHE_DIR", str(CACHE / "patina"))
     if not PATINA.exists():
         sys.exit("error: there is no release build\nhint: run ci/demo, or cargo build --release")

@@ -34,13 +34,13 @@ fn the_command_line_is_stronger_than_the_environment() {
 }
 
 #[test]
-#[cfg(not(all(target_os = "macos", target_arch = "aarch64")))]
+#[cfg(not(backend_mlx))]
 fn a_runtime_that_this_build_does_not_carry() {
     snap!(embed(&["--runtime", "mlx"], &[]), @r#"
     exit 2
     --- stderr
     error: MLX was asked for, and this build of Patina does not carry it
-    hint: use `runtime: onnx` or `runtime: auto`
+    hint: use `runtime: onnx` or `runtime: auto`, or build with the feature `mlx` (on Linux for tests, after `ci/mlx`)
     "#);
     let place = Place::tiny_project();
     place.write(".patina/oxidize.yaml", "version: 1\nembedding_model: ./model/\nruntime: mlx\n");
@@ -49,7 +49,7 @@ fn a_runtime_that_this_build_does_not_carry() {
     exit 2
     --- stderr
     error: MLX was asked for, and this build of Patina does not carry it
-    hint: use `runtime: onnx` or `runtime: auto`
+    hint: use `runtime: onnx` or `runtime: auto`, or build with the feature `mlx` (on Linux for tests, after `ci/mlx`)
     "#);
     place.run(["oxidize", "--runtime", "onnx"]).success();
 }
@@ -115,4 +115,25 @@ fn doctor_tells_what_is_wrong() {
     for expected in ["problem", "patina runtime install", "none here: patina model import"] {
         assert!(text.contains(expected), "{expected}: {ran}");
     }
+}
+
+/// Where the build carries MLX: the whole way on it, the same vectors, and an index that is shared only once parity is certified.
+#[test]
+#[cfg(backend_mlx)]
+fn the_whole_way_on_mlx() {
+    let place = Place::tiny_project();
+    // A model of its own, so that no earlier run has certified it.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time").as_nanos();
+    place.write("model/config_sentence_transformers.json", format!("{{\"made\": \"{now} {}\"}}", std::process::id()));
+    place.run(["scrape"]).success();
+    place.run(["oxidize", "--runtime", "mlx"]).success();
+    place.run(["scry", "the cache", "--runtime", "mlx"]).success();
+    let refused = place.run(["scry", "the cache", "--runtime", "onnx"]);
+    refused.exit(3);
+    assert!(refused.err.contains("parity of ONNX Runtime is not certified"), "{}", refused.err);
+    place.run(["parity"]).success();
+    place.run(["scry", "the cache", "--runtime", "onnx"]).success();
+    // What is stored stays under the name of the runtime that made it.
+    place.run(["oxidize", "--runtime", "onnx"]).success();
+    place.run(["scry", "the cache", "--runtime", "onnx"]).success();
 }

@@ -44,6 +44,7 @@ pub fn run(golden: &Path, load: Load<'_>) {
     let bert = golden.join("bert-mean");
     poolings(&bert, load);
     non_finite_weights_are_refused(&bert, load);
+    a_new_architecture_needs_nothing_of_a_backend(&bert, load);
 }
 
 /// Runs the checks that a precision below single can pass: every golden vector and every pooling has at least the cosine `least` with its
@@ -294,5 +295,40 @@ fn non_finite_weights_are_refused(model: &Path, load: Load<'_>) {
             Err(EngineError::NonFinite { row: 0 }) => {}
             other => panic!("weights of {bad}: {other:?}"),
         }
+    }
+}
+
+/// The suite's own architecture, which no backend knows, against the same arithmetic in double precision.
+fn a_new_architecture_needs_nothing_of_a_backend(model: &Path, load: Load<'_>) {
+    let folder = copy(model);
+    let path = folder.path().join("config.json");
+    let mut config: serde_json::Map<String, Value> = read(&path);
+    config.insert("model_type".into(), json!(crate::architectures::FICTITIOUS));
+    fs::write(&path, json!(config).to_string()).expect("write the copy");
+    let epsilon = config["layer_norm_eps"].as_f64().expect("a number");
+    let found = all_cases(model, engine(folder.path(), load).as_mut());
+
+    let weights = crate::Weights::open(model).expect("weights");
+    let of = |name: &str| -> Vec<f64> { weights.get(name).expect(name).f32().iter().map(|&value| f64::from(value)).collect() };
+    let (table, norm, shift) =
+        (of("embeddings.word_embeddings.weight"), of("embeddings.LayerNorm.weight"), of("embeddings.LayerNorm.bias"));
+    let (dense, bias) = (of("encoder.layer.0.attention.output.dense.weight"), of("encoder.layer.0.attention.output.dense.bias"));
+    let hidden = bias.len();
+    for (row, case) in cases(model).iter().enumerate() {
+        let mut sum = vec![0.0; hidden];
+        for &id in &case.input_ids {
+            let x = &table[id as usize * hidden..][..hidden];
+            let line = |at: usize| bias[at] + dense[at * hidden..][..hidden].iter().zip(x).map(|(w, x)| w * x).sum::<f64>();
+            let y: Vec<f64> = (0..hidden).map(|at| x[at] + line(at) / (1.0 + (-line(at)).exp())).collect();
+            let mean = y.iter().sum::<f64>() / hidden as f64;
+            let deviation = (y.iter().map(|y| (y - mean).powi(2)).sum::<f64>() / hidden as f64 + epsilon).sqrt();
+            for at in 0..hidden {
+                sum[at] += (y[at] - mean) / deviation * norm[at] + shift[at];
+            }
+        }
+        let length = sum.iter().map(|value| value * value).sum::<f64>().sqrt();
+        let expected: Vec<f32> = sum.iter().map(|value| (value / length) as f32).collect();
+        let off = difference(found.row(row), &expected);
+        assert!(off <= GOLDEN_TOLERANCE, "the fictitious architecture: row {row} is off by {off:e}");
     }
 }

@@ -2,6 +2,8 @@
 
 mod bert;
 mod distilbert;
+#[cfg(feature = "conformance")]
+mod fictitious;
 mod post_norm;
 
 use std::path::Path;
@@ -17,18 +19,34 @@ use post_norm::PostNormEncoder;
 /// An encoder with its parameters found and checked.
 pub struct Architecture {
     model_type: &'static str,
-    encoder: PostNormEncoder,
+    encoder: Encoder,
 }
 
-type Load = fn(&Value, &Path, &Weights) -> Result<PostNormEncoder>;
+/// The shapes of encoders; families share one where only names differ.
+enum Encoder {
+    PostNorm(PostNormEncoder),
+    #[cfg(feature = "conformance")]
+    Fictitious(fictitious::BagOfTokens),
+}
+
+type Load = fn(&Value, &Path, &Weights) -> Result<Encoder>;
 
 /// Every supported `model_type`.
-const FAMILIES: &[(&str, Load)] =
-    &[("bert", bert::load), ("distilbert", distilbert::load), ("roberta", bert::load_roberta), ("xlm-roberta", bert::load_roberta)];
+const FAMILIES: &[(&str, Load)] = &[
+    ("bert", |config, path, weights| bert::load(config, path, weights).map(Encoder::PostNorm)),
+    ("distilbert", |config, path, weights| distilbert::load(config, path, weights).map(Encoder::PostNorm)),
+    #[cfg(feature = "conformance")]
+    (FICTITIOUS, |config, path, weights| fictitious::load(config, path, weights).map(Encoder::Fictitious)),
+    ("roberta", |config, path, weights| bert::load_roberta(config, path, weights).map(Encoder::PostNorm)),
+    ("xlm-roberta", |config, path, weights| bert::load_roberta(config, path, weights).map(Encoder::PostNorm)),
+];
+
+/// The `model_type` that only the conformance suite knows.
+pub(crate) const FICTITIOUS: &str = "fictitious";
 
 /// Every supported `model_type`, sorted.
 pub fn supported() -> impl Iterator<Item = &'static str> {
-    FAMILIES.iter().map(|&(name, _)| name)
+    FAMILIES.iter().map(|&(name, _)| name).filter(|&name| name != FICTITIOUS)
 }
 
 /// Finds the family of a config and checks its parameters.
@@ -55,22 +73,38 @@ impl Architecture {
 
     /// Numbers of a hidden state.
     pub fn hidden(&self) -> usize {
-        self.encoder.hidden
+        match &self.encoder {
+            Encoder::PostNorm(encoder) => encoder.hidden,
+            #[cfg(feature = "conformance")]
+            Encoder::Fictitious(encoder) => encoder.hidden,
+        }
     }
 
     /// The longest row in tokens.
     pub fn max_tokens(&self) -> usize {
-        self.encoder.max_tokens
+        match &self.encoder {
+            Encoder::PostNorm(encoder) => encoder.max_tokens,
+            #[cfg(feature = "conformance")]
+            Encoder::Fictitious(encoder) => encoder.max_tokens,
+        }
     }
 
     /// Rows of the embedding table.
     pub fn vocabulary(&self) -> usize {
-        self.encoder.vocabulary
+        match &self.encoder {
+            Encoder::PostNorm(encoder) => encoder.vocabulary,
+            #[cfg(feature = "conformance")]
+            Encoder::Fictitious(encoder) => encoder.vocabulary,
+        }
     }
 
     /// From the batch's ids to the last hidden states, `[tokens, hidden]`.
     pub(crate) fn forward<O: Ops>(&self, ops: &mut O) -> Result<O::Tensor> {
-        self.encoder.forward(ops)
+        match &self.encoder {
+            Encoder::PostNorm(encoder) => encoder.forward(ops),
+            #[cfg(feature = "conformance")]
+            Encoder::Fictitious(encoder) => encoder.forward(ops),
+        }
     }
 }
 

@@ -34,6 +34,10 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     };
     let progress = context.report.progress();
     let report = scrape(&project.root, &mut store, &options, Job::new(progress.as_ref(), &context.cancel))?;
+    if arguments.full {
+        // Vectors of texts that are gone are kept until here: a file that comes back costs nothing.
+        store.prune_vectors()?;
+    }
     let chunks = store.counts()?.chunks_total();
     context.report.result(&report, |_| text(&report, chunks))
 }

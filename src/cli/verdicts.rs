@@ -12,9 +12,7 @@ pub(super) fn text(outcome: &Outcome, style: &Style) -> String {
         (true, false) => "published without the gate".to_owned(),
         (false, _) => style.bad("not published"),
     };
-    // The figures of the sentence are in the table below it.
-    let reason = if outcome.verdict.is_some() { outcome.reason.split(';').next().unwrap_or_default() } else { &outcome.reason };
-    let mut out = format!("projection {} ({}): {state}\n  {reason}\n", style.bold(&outcome.name), outcome.architecture);
+    let mut out = format!("projection {} ({}): {state}\n  {}\n", style.bold(&outcome.name), outcome.architecture, outcome.reason);
     let Some(verdict) = &outcome.verdict else { return out };
     if let (Some(pairs), Some(groups)) = (outcome.pairs, outcome.groups) {
         out += &format!(

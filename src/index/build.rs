@@ -15,8 +15,6 @@ use crate::progress::Job;
 const MAX_BUILD_THREADS: usize = 8;
 /// Vectors that a thread takes at once; after each lot it looks whether to stop.
 const LOT: usize = 64;
-/// Vectors that one thread inserts before the others join: several threads in an almost empty graph leave nodes that no path leads to.
-const ALONE: usize = 1000;
 /// Once more than one of so many keys was added or removed since the last build, the index is built anew: a patched graph finds
 /// less, and its removed nodes still cost time.
 const REBUILD_SHARE: usize = 10;
@@ -161,27 +159,24 @@ fn build(path: &Path, made_from: &Expected, items: &[(u64, &[f32])], job: Job<'_
 
 fn insert(native: &usearch::Index, items: &[(u64, &[f32])], threads: usize, job: Job<'_>) -> Result<()> {
     job.progress.begin("indexing", Some(items.len() as u64), "vectors");
-    let add = |lot: &[(u64, &[f32])]| -> Result<()> {
-        job.check()?;
-        for &(key, vector) in lot {
-            native.add(key, vector).map_err(|e| Error::failed(format!("USearch cannot add the chunk {key}: {e}")))?;
-        }
-        job.progress.advance(lot.len() as u64);
-        Ok(())
-    };
-    let (alone, items) = items.split_at(items.len().min(ALONE));
-    alone.chunks(LOT).try_for_each(add)?;
     let (next, stop, failed) = (AtomicUsize::new(0), AtomicBool::new(false), Mutex::new(None));
     let work = || {
         while !stop.load(Ordering::Relaxed) {
             let start = next.fetch_add(LOT, Ordering::Relaxed);
             let Some(rest) = items.get(start..).filter(|rest| !rest.is_empty()) else { return };
-            if let Err(error) = add(&rest[..rest.len().min(LOT)]) {
+            let lot = &rest[..rest.len().min(LOT)];
+            let outcome = job.check().and_then(|()| {
+                lot.iter().try_for_each(|&(key, vector)| {
+                    native.add(key, vector).map_err(|e| Error::failed(format!("USearch cannot add the chunk {key}: {e}")))
+                })
+            });
+            if let Err(error) = outcome {
                 stop.store(true, Ordering::Relaxed);
                 // A lock that a panic poisoned holds nothing worth more than this error.
                 failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(error);
                 return;
             }
+            job.progress.advance(lot.len() as u64);
         }
     };
     std::thread::scope(|scope| {

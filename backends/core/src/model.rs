@@ -46,6 +46,11 @@ impl Model {
         &self.head
     }
 
+    /// The architecture, as `model_type` names it.
+    pub fn architecture(&self) -> &'static str {
+        self.architecture.model_type()
+    }
+
     /// All tensors.
     pub fn weights(&self) -> &Weights {
         &self.weights

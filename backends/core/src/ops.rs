@@ -74,22 +74,38 @@ pub enum Reach {
     Row,
     /// Itself and those before it.
     Causal,
-    /// Those at most so many places away, on both sides.
-    Within(usize),
+    /// Itself and those at most so many places away.
+    Within {
+        /// Places before it.
+        before: usize,
+        /// Places after it.
+        after: usize,
+    },
 }
 
-/// Rotary position embedding (Su et al. 2021) of whole heads: number `i` of a head's first half and number `i` of its second half are a
-/// point, turned by the position in the row times `frequencies[i]`.
+/// Rotary position embedding (Su et al. 2021) of the first `2 * frequencies.len()` numbers of each head, mostly all of them: number `i` of
+/// their first half and number `i` of their second half are a point, turned by the position in the row times `frequencies[i]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rope {
-    /// Radians a position, `[head_size / 2]`.
+    /// Radians a position.
     pub frequencies: Vec<f32>,
 }
 
+impl Reach {
+    /// Whether a query sees a key that stands `distance` places after it, or before it if that is negative, in its row.
+    pub fn sees(self, distance: i64) -> bool {
+        match self {
+            Reach::Row => true,
+            Reach::Causal => distance <= 0,
+            Reach::Within { before, after } => distance >= -(before as i64) && distance <= after as i64,
+        }
+    }
+}
+
 impl Rope {
-    /// `theta^(-2 i / head_size)`
-    pub fn new(theta: f64, head_size: usize) -> Rope {
-        Rope { frequencies: (0..head_size / 2).map(|i| theta.powf(-2.0 * i as f64 / head_size as f64) as f32).collect() }
+    /// `theta^(-2 i / turned)` for the first `turned` numbers of each head.
+    pub fn new(theta: f64, turned: usize) -> Rope {
+        Rope { frequencies: (0..turned / 2).map(|i| theta.powf(-2.0 * i as f64 / turned as f64) as f32).collect() }
     }
 }
 

@@ -59,18 +59,15 @@ impl<'a> Arrays<'a> {
             return Ok(mask.clone());
         }
         let there = self.padding()?.mask;
-        let seen = |sees: &dyn Fn(i64) -> bool| -> Result<Array> {
-            let places: Vec<bool> = self.layout.distances().map(sees).collect();
-            Ok(Array::from_slice(&places, &shape(&[1, 1, self.layout.longest, self.layout.longest])?))
-        };
+        let size = shape(&[1, 1, self.layout.longest, self.layout.longest])?;
+        let places = |sees: &dyn Fn(i64) -> bool| Array::from_slice(&self.layout.distances().map(sees).collect::<Vec<bool>>(), &size);
         let mask = match reach {
             Reach::Row => there,
             // What lies beyond a row's end comes after all of its tokens.
-            Reach::Causal => seen(&|distance| distance <= 0)?,
+            Reach::Causal => places(&|away| reach.sees(away)),
             // Beyond a row's end there may be places that see no token at all: they see themselves, so that nothing is divided by zero.
-            Reach::Within(places) => {
-                let window = seen(&|distance| distance.unsigned_abs() as usize <= places)?;
-                let itself = seen(&|distance| distance == 0)?;
+            Reach::Within { .. } => {
+                let (window, itself) = (places(&|away| reach.sees(away)), places(&|away| away == 0));
                 there.logical_and(&window).and_then(|mask| mask.logical_or(&itself)).map_err(embed)?
             }
         };
@@ -78,7 +75,7 @@ impl<'a> Arrays<'a> {
         Ok(mask)
     }
 
-    /// What a head's angles are divided by, `[head_size / 2]`: MLX wants the inverses of the frequencies.
+    /// What positions are divided by, a number for each frequency: MLX wants their inverses.
     fn turn(&mut self, rope: &Rope) -> Result<Array> {
         if let Some((_, turn)) = self.turns.iter().find(|(known, _)| known == rope) {
             return Ok(turn.clone());
@@ -97,8 +94,12 @@ impl<'a> Arrays<'a> {
     }
 }
 
+fn float_of(x: &Array) -> Result<Array, mlx_rs::error::Exception> {
+    x.as_dtype(Dtype::Float32)
+}
+
 fn float(x: &Array) -> Result<Array> {
-    x.as_dtype(Dtype::Float32).map_err(embed)
+    float_of(x).map_err(embed)
 }
 
 impl Ops for Arrays<'_> {
@@ -174,11 +175,13 @@ impl Ops for Arrays<'_> {
         let stored = self.parameters.vector(&norm.weight, self.model)?;
         let group = shape(norm.weight.shape())?[0];
         let normed = || {
-            let weight = match norm.around_one {
-                true => stored.add(Array::from_f32(1.0).as_dtype(stored.dtype())?)?,
-                false => stored,
+            let groups = x.reshape(&[-1, group])?;
+            let normed = match norm.around_one {
+                // A weight near 0 has digits that 1 + it has not in half precision.
+                true => fast::rms_norm(float_of(&groups)?, Some(&float_of(&stored)?.add(Array::from_f32(1.0))?), norm.epsilon)?,
+                false => fast::rms_norm(groups, Some(&stored), norm.epsilon)?,
             };
-            fast::rms_norm(x.reshape(&[-1, group])?, Some(&weight), norm.epsilon)?.reshape(x.shape())
+            normed.as_dtype(x.dtype())?.reshape(x.shape())
         };
         normed().map_err(embed)
     }
@@ -225,7 +228,10 @@ impl Ops for Arrays<'_> {
             Some(bias) => bias.clone(),
             None => self.mask(attention.reach)?,
         };
-        let turn = attention.rope.as_ref().map(|rope| self.turn(rope)).transpose()?;
+        let turn = match &attention.rope {
+            Some(rope) => Some((self.turn(rope)?, 2 * rope.frequencies.len() as i32)),
+            None => None,
+        };
         let [rows, longest, heads, kv_heads, width] =
             shape(&[self.layout.rows, self.layout.longest, attention.heads, attention.kv_heads, attention.head_size])?[..]
         else {
@@ -236,7 +242,7 @@ impl Ops for Arrays<'_> {
             let split = padded.reshape(&[rows, longest, heads, width])?.transpose_axes(&[0, 2, 1, 3])?;
             match &turn {
                 // In the padded layout a place is a position.
-                Some(turn) if turned => fast::rope(split, width, false, None, 1.0, 0, turn),
+                Some((turn, size)) if turned => fast::rope(split, *size, false, None, 1.0, 0, turn),
                 _ => Ok(split),
             }
         };

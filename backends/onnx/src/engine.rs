@@ -111,8 +111,8 @@ pub fn load(model: Arc<Model>, options: &Options) -> Result<Box<dyn EmbeddingEng
         let value = Arc::new(value);
         // As an external initializer the optimizer and the loader find it; shared as well, the session computes with the bytes
         // where they lie instead of keeping a copy (measured: 85 MB less for a model of 90 MB).
-        builder = builder.with_external_initializer(name, Arc::clone(&value)).map_err(|e| load(&e))?;
-        builder = builder.with_initializer(name, value).map_err(|e| load(&e))?;
+        builder = builder.with_external_initializer(graph::initializer_name(name), Arc::clone(&value)).map_err(|e| load(&e))?;
+        builder = builder.with_initializer(graph::initializer_name(name), value).map_err(|e| load(&e))?;
     }
     let session = builder.commit_from_memory(&graph.bytes).map_err(|e| load(&e))?;
     Ok(Box::new(OnnxEngine { session, inputs: graph.inputs, info, _copies: copies, _model: model }))

@@ -19,13 +19,18 @@ const MICROSOFT_OPSET: i64 = 1;
 /// The name of the graph's output, `[rows, dimensions]`.
 pub(crate) const OUTPUT: &str = "embeddings";
 
+/// The name of a tensor's initializer in the graph: no tensor's name can meet another value's.
+pub(crate) fn initializer_name(tensor: &str) -> String {
+    format!("weights/{tensor}")
+}
+
 /// A graph as bytes, and what must be given to it.
 pub(crate) struct Graph {
     /// A serialized `ModelProto` without any weights.
     pub bytes: Vec<u8>,
     /// Its inputs, in order.
     pub inputs: Vec<Input>,
-    /// Its initializers, by the names of the tensors.
+    /// The tensors that its initializers are; [`initializer_name`] gives the initializer of each.
     pub parameters: BTreeSet<String>,
 }
 
@@ -80,7 +85,7 @@ struct Recorder {
     turns: Vec<(Rope, Turn)>,
 }
 
-/// `[tokens, head_size / 2]` each.
+/// A number for each token and frequency.
 #[derive(Clone)]
 struct Turn {
     cosines: Value,
@@ -133,19 +138,20 @@ impl Recorder {
 
     /// An initializer whose bytes are given when the session is made.
     fn parameter(&mut self, param: &Param) -> Value {
+        let name = initializer_name(param.name());
         if self.parameters.insert(param.name().to_owned()) {
             let entry = |key: &str, value: &str| proto::StringEntry { key: key.into(), value: value.into() };
             self.initializers.push(proto::Tensor {
                 dims: param.shape().iter().map(|&n| n as i64).collect(),
                 data_type: proto::FLOAT,
-                name: param.name().to_owned(),
+                name: name.clone(),
                 raw_data: None,
                 // Never opened: every parameter is given by name.
                 external_data: vec![entry("location", "model.safetensors")],
                 data_location: Some(proto::EXTERNAL),
             });
         }
-        param.name().to_owned()
+        name
     }
 
     fn constant(&mut self, name: String, data_type: i32, dims: Vec<i64>, raw: Vec<u8>) -> Value {
@@ -203,12 +209,17 @@ impl Recorder {
 
     /// The heads of `[tokens, heads * head_size]` turned by their positions. The operator looks each token's angles up in a table of
     /// positions: the table given has a row for each token of the batch.
-    fn turned(&mut self, x: &str, heads: usize, rope: &Rope) -> Result<Value> {
+    fn turned(&mut self, x: &str, heads: usize, head_size: usize, rope: &Rope) -> Result<Value> {
         let Turn { cosines, sines } = self.turn(rope)?;
         let numbers = self.input(Input::Numbers)?;
-        let width = (heads * rope.frequencies.len() * 2) as i64;
+        let width = (heads * head_size) as i64;
         let row = self.reshape(x, &[1, -1, width]);
-        let turned = self.fused("RotaryEmbedding", &[&row, &numbers, &cosines, &sines], vec![]);
+        let turned = 2 * rope.frequencies.len();
+        let attributes = match turned == head_size {
+            true => vec![],
+            false => vec![Attribute::int("num_heads", heads as i64), Attribute::int("rotary_embedding_dim", turned as i64)],
+        };
+        let turned = self.fused("RotaryEmbedding", &[&row, &numbers, &cosines, &sines], attributes);
         Ok(self.reshape(&turned, &[-1, width]))
     }
 
@@ -358,8 +369,8 @@ impl Ops for Recorder {
     fn attention(&mut self, q: &Value, k: &Value, v: &Value, attention: &Attention, bias: Option<&Value>) -> Result<Value> {
         let (mut q, mut k) = (q.clone(), k.clone());
         if let Some(rope) = &attention.rope {
-            q = self.turned(&q, attention.heads, rope)?;
-            k = self.turned(&k, attention.kv_heads, rope)?;
+            q = self.turned(&q, attention.heads, attention.head_size, rope)?;
+            k = self.turned(&k, attention.kv_heads, attention.head_size, rope)?;
         }
         let (k, v) = (self.shared(&k, attention), self.shared(v, attention));
         let pad = self.input(Input::Pad)?;
@@ -368,7 +379,7 @@ impl Ops for Recorder {
         let mut attributes = vec![Attribute::int("num_heads", attention.heads as i64), Attribute::float("scale", attention.scale)];
         let bias = match (bias, attention.reach) {
             (Some(bias), _) => bias.clone(),
-            (None, Reach::Within(places)) => self.input(Input::Window(places))?,
+            (None, reach @ Reach::Within { .. }) => self.input(Input::Window(reach))?,
             (None, Reach::Row) => String::new(),
             (None, Reach::Causal) => {
                 attributes.push(Attribute::int("unidirectional", 1));

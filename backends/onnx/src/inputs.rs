@@ -1,6 +1,6 @@
 //! What a generated graph takes: arrays that the engine computes from a packed batch.
 
-use patina_backend::{Averaging, Buckets, TokenBatch};
+use patina_backend::{Averaging, Buckets, Reach, TokenBatch};
 
 /// One input of the graph. `tokens`, `rows` and `longest` (tokens of the longest row) vary from batch to batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +23,8 @@ pub(crate) enum Input {
     Averages(Averaging),
     /// int64 `[1, tokens]`: 0, 1, 2, ...
     Numbers,
-    /// float `[1, 1, longest, longest]`: 0 where two places of a row are at most so many apart, the most negative float elsewhere.
-    Window(usize),
+    /// float `[1, 1, longest, longest]`: 0 where the reach lets a place (first) see another (second), the most negative float elsewhere.
+    Window(Reach),
     /// float `[1, 1, longest, longest]`: how many places apart two places of a row are.
     Distances,
     /// int64 `[longest, longest]`: the bucket of each key's place (second) minus each query's (first).
@@ -108,13 +108,9 @@ impl Input {
                 Data::Float(weights)
             }
             Input::Numbers => Data::Int64((0..tokens as i64).collect()),
-            Input::Window(reach) => {
-                Data::Float(pairs(longest).map(|(query, key)| if query.abs_diff(key) <= reach { 0.0 } else { f32::MIN }).collect())
-            }
-            Input::Distances => Data::Float(pairs(longest).map(|(query, key)| query.abs_diff(key) as f32).collect()),
-            Input::Buckets(buckets) => {
-                Data::Int64(pairs(longest).map(|(query, key)| buckets.of(key as i64 - query as i64) as i64).collect())
-            }
+            Input::Window(reach) => Data::Float(distances(longest).map(|away| if reach.sees(away) { 0.0 } else { f32::MIN }).collect()),
+            Input::Distances => Data::Float(distances(longest).map(|away| away.unsigned_abs() as f32).collect()),
+            Input::Buckets(buckets) => Data::Int64(distances(longest).map(|away| buckets.of(away) as i64).collect()),
             Input::Beyond => {
                 let place = |length| (0..longest).map(move |at| if at < length { 0.0 } else { f32::MIN });
                 Data::Float(batch.lengths().flat_map(place).collect())
@@ -130,9 +126,9 @@ impl Input {
     }
 }
 
-/// Every query's place with every key's, row-major.
-fn pairs(longest: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..longest).flat_map(move |query| (0..longest).map(move |key| (query, key)))
+/// How far each key's place (second) is from each query's (first), negative before it, `[longest, longest]`.
+fn distances(longest: usize) -> impl Iterator<Item = i64> {
+    (0..longest as i64).flat_map(move |query| (0..longest as i64).map(move |key| key - query))
 }
 
 #[cfg(test)]
@@ -169,7 +165,10 @@ mod tests {
             _ => panic!("not floats"),
         };
         let no = f32::MIN;
-        assert_eq!(floats(Input::Window(1)), (vec![1, 1, 3, 3], vec![0.0, 0.0, no, 0.0, 0.0, 0.0, no, 0.0, 0.0]));
+        assert_eq!(
+            floats(Input::Window(Reach::Within { before: 1, after: 0 })),
+            (vec![1, 1, 3, 3], vec![0.0, no, no, 0.0, 0.0, no, no, 0.0, 0.0])
+        );
         assert_eq!(floats(Input::Distances).1, [0.0, 1.0, 2.0, 1.0, 0.0, 1.0, 2.0, 1.0, 0.0]);
     }
 

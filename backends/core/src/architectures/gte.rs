@@ -60,7 +60,7 @@ pub(super) fn load(config: &Value, path: &Path, weights: &Weights) -> Result<Pos
     let table = "embeddings.position_embeddings.weight";
     let (rope, positions) = match typed.position_embedding_type.as_deref() {
         None | Some("rope") => {
-            (Some(rope::read(config, path, hidden / heads, &Wanted { layers: None, key: "rope_theta", default: Some(10_000.0) })?), None)
+            (Some(rope::read(config, path, hidden / heads, &Wanted { layers: None, key: "rope_theta", default: 10_000.0 })?), None)
         }
         Some("absolute") => (None, Some(Positions { table: find.param(table, &[typed.max_position_embeddings, hidden])?, first: 0 })),
         Some(other) => return Err(unsupported(path, "the position embedding", &format!("{other:?}"), "\"rope\" and \"absolute\"")),

@@ -71,7 +71,8 @@ pub(super) fn load(config: &Value, path: &Path, weights: &Weights) -> Result<Mod
     check_size(path, "hidden_size", hidden)?;
     check_size(path, "intermediate_size", inner)?;
     let global = global_layers(&typed, path)?;
-    let kind = |layers, key, default| Wanted { layers: Some(layers), key, default: Some(default) };
+    let reach = typed.local_attention / 2;
+    let kind = |layers, key, default| Wanted { layers: Some(layers), key, default: default };
     let far = rope::read(config, path, hidden / heads, &kind("full_attention", "global_rope_theta", 160_000.0))?;
     let near = match config.get("local_rope_theta").filter(|value| value.is_null()) {
         // As the original: no local base means the global one.
@@ -93,7 +94,7 @@ pub(super) fn load(config: &Value, path: &Path, weights: &Weights) -> Result<Mod
                 head_norms: None,
                 norms: None,
                 attention: Attention {
-                    reach: if global { Reach::Row } else { Reach::Within(typed.local_attention / 2) },
+                    reach: if global { Reach::Row } else { Reach::Within { before: reach, after: reach } },
                     rope: Some(if global { far.clone() } else { near.clone() }),
                     ..full_attention(hidden, heads)
                 },

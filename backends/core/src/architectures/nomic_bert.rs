@@ -70,9 +70,16 @@ fn check(config: &Config, path: &Path) -> Result<()> {
     if let Some((name, _)) = refused.iter().find(|(_, set)| *set) {
         return Err(unsupported(path, "the setting", name, "the encoder of nomic-embed-text-v1 and v1.5"));
     }
-    match config.rotary_emb_fraction {
-        None | Some(1.0) => Ok(()),
-        Some(fraction) => Err(unsupported(path, "a rotary_emb_fraction of", &fraction, "1")),
+    Ok(())
+}
+
+/// How many numbers of a head are turned.
+fn turned(config: &Config, head_size: usize, path: &Path) -> Result<usize> {
+    let fraction = config.rotary_emb_fraction.unwrap_or(1.0);
+    let turned = (head_size as f64 * fraction) as usize;
+    match fraction > 0.0 && turned <= head_size {
+        true => Ok(turned),
+        false => Err(unsupported(path, "a rotary_emb_fraction of", &fraction, "a number above 0, at most 1")),
     }
 }
 
@@ -91,7 +98,12 @@ pub(super) fn load(config: &Value, path: &Path, weights: &Weights) -> Result<Pos
         "geglu" => Activation::Gelu,
         other => activation(other, path)?,
     };
-    let rope = rope::read(config, path, hidden / heads, &Wanted { layers: None, key: "rotary_emb_base", default: Some(10_000.0) })?;
+    let rope = rope::read(
+        config,
+        path,
+        turned(&typed, hidden / heads, path)?,
+        &Wanted { layers: None, key: "rotary_emb_base", default: 10_000.0 },
+    )?;
     let find = Finder::new(weights, &["bert", "nomic_bert", "model"], "embeddings.word_embeddings.weight", typed.layer_norm_epsilon);
     // Both sizes are rounded up when such a model is made, and the config keeps the number before: the file decides.
     let vocabulary = find.rows("embeddings.word_embeddings.weight").unwrap_or(0).max(typed.vocab_size);

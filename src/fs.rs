@@ -85,6 +85,11 @@ pub fn replace_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Re
     Ok(())
 }
 
+/// An empty folder for what only this run needs, in the system's place for such; removed with all in it when dropped.
+pub fn scratch_folder() -> Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix(ASIDE).tempdir().map_err(|e| Error::io("create", &std::env::temp_dir(), e))
+}
+
 /// Copies a file into place atomically and returns the SHA-256 of the bytes that were copied.
 pub fn copy_atomic(from: &Path, to: &Path) -> Result<String> {
     let mut source = File::open(from).map_err(|e| Error::io("read", from, e))?;

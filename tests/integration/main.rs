@@ -10,6 +10,7 @@ mod harness;
 mod bad_models;
 mod disk;
 mod embed;
+mod eval;
 mod golden;
 mod help;
 mod interrupts;

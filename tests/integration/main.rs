@@ -12,6 +12,8 @@ mod disk;
 mod embed;
 mod golden;
 mod help;
+mod hub;
+mod hub_server;
 mod interrupts;
 mod json_errors;
 mod odd_files;

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use patina_backend::Model;
+use serde::Serialize;
 
 use crate::cli::Context;
 use crate::cli::project::Project;
-use crate::cli::report::count;
+use crate::cli::report::{count, plural};
 use crate::error::Result;
+use crate::model::hub::{self, HubSettings};
 use crate::model::{self, Cache, ModelFolder, ModelRef, ModelReport, registry};
 use crate::progress::Job;
 
@@ -22,6 +24,16 @@ pub(super) enum Command {
         #[arg(long)]
         name: Option<String>,
     },
+    /// Fetch a model from the hub into the cache that the hub's clients share, and check it.
+    #[command(after_help = FETCH_HELP)]
+    Fetch {
+        /// A name that `patina model list` shows, or OWNER/NAME; a branch, tag or commit may follow.
+        #[arg(value_name = "NAME[@REVISION]")]
+        model: String,
+        /// Use no network: find the model here, or fail.
+        #[arg(long)]
+        offline: bool,
+    },
     /// The models that are here, and the ones that Patina knows.
     List,
     /// One model: files, hashes, prompts, and what its forward pass is.
@@ -31,20 +43,65 @@ pub(super) enum Command {
     },
 }
 
+const FETCH_HELP: &str = "Environment, as the hub's own clients read it: HF_ENDPOINT (a mirror), HF_TOKEN (sent to the endpoint alone), \
+HF_HOME and HF_HUB_CACHE (where the cache is), HF_HUB_OFFLINE, HF_HUB_DOWNLOAD_TIMEOUT (seconds that a server may say nothing; 10), \
+HTTPS_PROXY, ALL_PROXY, NO_PROXY. PATINA_HUB_RETRY_DELAY: seconds before the first repetition; 0.5.";
+
 pub(super) fn run(context: &Context, command: Command) -> Result<()> {
     let cache = Cache::open()?;
     match command {
         Command::Import { source, name } => {
             let progress = context.report.progress();
             let folder = model::import(&cache, &source, name.as_deref(), Job::new(progress.as_ref(), &context.cancel))?;
-            show(context, &cache, &folder)
+            show(context, &cache, &folder, None)
         }
+        Command::Fetch { model, offline } => fetch(context, &cache, &model, offline),
         Command::List => list(context, &cache),
         Command::Show { model } => {
             let root = Project::at(context.project.as_deref())?.root;
-            show(context, &cache, &cache.find(&ModelRef::parse(&model)?, &root)?)
+            show(context, &cache, &cache.find(&ModelRef::parse(&model)?, &root)?, None)
         }
     }
+}
+
+/// What a fetch did, beside the model.
+#[derive(Serialize)]
+struct Transfer {
+    /// Files that this run fetched; none if all were here.
+    fetched_files: usize,
+    fetched_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    model: ModelReport,
+    #[serde(flatten)]
+    transfer: Option<Transfer>,
+}
+
+fn fetch(context: &Context, cache: &Cache, model: &str, offline: bool) -> Result<()> {
+    let reference = ModelRef::parse(model)?;
+    let settings = HubSettings::of_this_user(offline)?;
+    let progress = context.report.progress();
+    let job = Job::new(progress.as_ref(), &context.cancel);
+    let fetched = hub::fetch(cache, &reference, &settings, job)?;
+    let name = fetched.folder.name();
+    context.report.note(&match (fetched.files, fetched.commit) {
+        (0, Some(commit)) => format!("{name} is here already, commit {commit}"),
+        (0, None) => format!("{name} is here already"),
+        (files, commit) => {
+            let commit = commit.unwrap_or_default();
+            format!("fetched {}, {} bytes, commit {commit}", plural(files, "file"), count(fetched.bytes))
+        }
+    });
+    // What was imported under the name was chosen by hand, and is found first.
+    let found = cache.find(&reference, cache.root())?;
+    if found.path() != fetched.folder.path() && found.identity(cache, job)? != fetched.folder.identity(cache, job)? {
+        let folder = found.path().display();
+        context.report.note(&format!("note: another {name}, which was imported into {folder}, is used while it is there"));
+    }
+    show(context, cache, &fetched.folder, Some(Transfer { fetched_files: fetched.files, fetched_bytes: fetched.bytes }))
 }
 
 /// Everything that is here, then what is known and not here.
@@ -84,11 +141,12 @@ fn list(context: &Context, cache: &Cache) -> Result<()> {
     })
 }
 
-fn show(context: &Context, cache: &Cache, folder: &ModelFolder) -> Result<()> {
+fn show(context: &Context, cache: &Cache, folder: &ModelFolder, transfer: Option<Transfer>) -> Result<()> {
     let identity = folder.identity(cache, Job::silent())?;
     let model = Model::open(folder.path())?;
-    let report = ModelReport::here(folder, Some(&identity), Some(model.dimensions()));
-    context.report.result(&report, |style| {
+    let shown = Shown { model: ModelReport::here(folder, Some(&identity), Some(model.dimensions())), transfer };
+    let report = &shown.model;
+    context.report.result(&shown, |style| {
         let mut out = format!("{}\n", style.bold(&report.name));
         let mut line = |name: &str, value: &str| {
             if !value.is_empty() {
@@ -98,6 +156,7 @@ fn show(context: &Context, cache: &Cache, folder: &ModelFolder) -> Result<()> {
         let prompt = |text: &str| if text.is_empty() { "none".to_owned() } else { format!("{text:?}") };
         line("folder", &folder.path().display().to_string());
         line("hub id", report.hub_id.as_deref().unwrap_or_default());
+        line("commit", folder.commit().unwrap_or_default());
         line("licence", report.licence.as_deref().unwrap_or_default());
         line("identity", &identity.sha256);
         line("dimensions", &model.dimensions().to_string());

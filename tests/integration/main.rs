@@ -13,6 +13,8 @@ mod embed;
 mod eval;
 mod golden;
 mod help;
+mod hub;
+mod hub_server;
 mod interrupts;
 mod json_errors;
 mod odd_files;

@@ -4,9 +4,12 @@ mod bars;
 mod doctor;
 mod embed;
 mod init;
+mod lock;
+mod machine;
 mod model;
 mod oxidize;
 mod parity;
+mod pins;
 mod project;
 mod projections;
 mod report;
@@ -15,6 +18,7 @@ mod scrape;
 mod scry;
 mod setup;
 mod status;
+mod validate;
 mod vectors_out;
 mod verdicts;
 
@@ -65,6 +69,10 @@ enum Command {
     Status(status::Arguments),
     /// What this machine and build offer: runtimes, libraries, models, and what was chosen and why.
     Doctor(doctor::Arguments),
+    /// Write .patina/oxidize.lock, which pins every byte and version that results depend on, or check it.
+    Lock(lock::Arguments),
+    /// Check recipe, model, weights, stored vectors and indexes for faults and for what looks suspicious.
+    Validate(validate::Arguments),
     /// Compare the runtimes and precisions of this build on the same texts, and certify what may share an index.
     Parity(parity::Arguments),
     /// The models on this machine.
@@ -101,6 +109,8 @@ pub fn main() -> ExitCode {
         Command::Embed(arguments) => embed::run(&context, arguments),
         Command::Status(arguments) => status::run(&context, arguments),
         Command::Doctor(arguments) => doctor::run(&context, arguments),
+        Command::Lock(arguments) => lock::run(&context, arguments),
+        Command::Validate(arguments) => validate::run(&context, arguments),
         Command::Parity(arguments) => parity::run(&context, arguments),
         Command::Model(command) => model::run(&context, command),
         Command::Runtime(command) => runtime::run(&context, command),

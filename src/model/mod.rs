@@ -14,6 +14,7 @@ mod show;
 mod stamps;
 mod transfer;
 mod tree;
+mod weights;
 
 pub use cache::Cache;
 pub use files::{ModelFolder, Prompt, PromptKind, PromptOrigin, Settings};
@@ -22,6 +23,7 @@ pub use record::{HashedFile, Identity, Record};
 pub use reference::ModelRef;
 pub use registry::KnownModel;
 pub use show::{FileReport, ModelReport};
+pub use weights::{TensorFaults, Table, WeightsReport, scan};
 
 #[cfg(test)]
 mod tests;

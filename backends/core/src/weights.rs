@@ -205,15 +205,33 @@ impl Weights {
         let Some(entry) = self.entries.get(name) else {
             return Err(EngineError::weights(self.path(), format!("the tensor {name} is missing")));
         };
-        let shard = &self.shards[entry.shard];
         let mut bytes = vec![0; entry.end - entry.start];
-        match shard.copy(entry.start, &mut bytes) {
-            Ok(()) => Ok(bytes),
+        self.read_part(name, 0, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Fills `to` with a tensor's bytes from its byte `from` on, for whoever reads a large one piece by piece. Errors as
+    /// [`Weights::read`]; a part that is not in the tensor is one too.
+    pub fn read_part(&self, name: &str, from: usize, to: &mut [u8]) -> Result<()> {
+        let Some(entry) = self.entries.get(name) else {
+            return Err(EngineError::weights(self.path(), format!("the tensor {name} is missing")));
+        };
+        let shard = &self.shards[entry.shard];
+        if from.checked_add(to.len()).is_none_or(|end| end > entry.end - entry.start) {
+            return Err(EngineError::weights(&shard.path, format!("the tensor {name} has no {} bytes from {from} on", to.len())));
+        }
+        match shard.copy(entry.start + from, to) {
+            Ok(()) => Ok(()),
             Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
                 Err(EngineError::weights(&shard.path, format!("the file was cut off after it was opened: the tensor {name} is not whole")))
             }
             Err(source) => Err(EngineError::Io { path: shard.path.clone(), source }),
         }
+    }
+
+    /// The bytes of all floating-point tensors.
+    pub fn bytes(&self) -> u64 {
+        self.entries.values().map(|entry| (entry.end - entry.start) as u64).sum()
     }
 
     /// The first file, for errors about what is missing.
@@ -311,6 +329,12 @@ mod tests {
         let (folder, weights) = file(header, &[1; 8]);
         let weights = weights.expect("sound");
         assert_eq!(weights.read("a").expect("whole"), [1; 8]);
+        let mut part = [0; 3];
+        weights.read_part("a", 5, &mut part).expect("the end");
+        assert_eq!(part, [1; 3]);
+        for beyond in [6, usize::MAX] {
+            assert!(matches!(weights.read_part("a", beyond, &mut part), Err(EngineError::Weights { .. })));
+        }
         let path = folder.path().join("model.safetensors");
         let length = std::fs::metadata(&path).expect("the file").len();
         std::fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(length - 1)).expect("cut");

@@ -22,6 +22,19 @@ pub fn runtime_version() -> Result<String> {
     device::ready()
 }
 
+/// Where a model is computed that asks for no device: `cpu` or `gpu`.
+pub fn device_name() -> Result<&'static str> {
+    device::ready()?;
+    device::choose(Device::Auto).map(name_of)
+}
+
+fn name_of(device: DeviceType) -> &'static str {
+    match device {
+        DeviceType::Cpu => "cpu",
+        DeviceType::Gpu => "gpu",
+    }
+}
+
 /// Loads a model: reads every weight that its forward pass names, whole, into arrays of MLX. The file is not needed afterwards.
 ///
 /// The engine may be sent to another thread, but each thread that MLX computes for keeps a worker of MLX for good: make it where it is
@@ -38,11 +51,7 @@ pub fn load(model: Arc<Model>, options: &Options) -> Result<Box<dyn EmbeddingEng
             hint: format!("use a group size of {GROUP_SIZES:?}"),
         });
     }
-    let name = match device {
-        DeviceType::Cpu => "cpu",
-        DeviceType::Gpu => "gpu",
-    };
-    let info = model.info(Runtime::Mlx, version, name, options.precision);
+    let info = model.info(Runtime::Mlx, version, name_of(device), options.precision);
     let parameters = Parameters::new(options.precision, options.group_size);
     let threads = match device {
         DeviceType::Cpu => options.threads.max(1),

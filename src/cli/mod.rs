@@ -69,9 +69,9 @@ enum Command {
     Status(status::Arguments),
     /// What this machine and build offer: runtimes, libraries, models, and what was chosen and why.
     Doctor(doctor::Arguments),
-    /// Write .patina/oxidize.lock, which pins every byte and version that results depend on, or check it.
+    /// Pin every byte and version that results depend on in .patina/oxidize.lock, or check it.
     Lock(lock::Arguments),
-    /// Check recipe, model, weights, stored vectors and indexes for faults and for what looks suspicious.
+    /// Look through recipe, model, weights, vectors and indexes for faults and oddities.
     Validate(validate::Arguments),
     /// Compare the runtimes and precisions of this build on the same texts, and certify what may share an index.
     Parity(parity::Arguments),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use crate::cli::Context;
-use crate::cli::pins::{Depth, Kept, Pinned};
+use crate::cli::pins::{self, Depth, Kept, Pinned};
 use crate::cli::project::Project;
 use crate::cli::projections::{self, Ground, Outcome};
 use crate::cli::report::{Style, plural};
@@ -16,7 +16,6 @@ use crate::embed::{Embedder, Input, Order, TextKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Change, Expected, Index};
 use crate::progress::Job;
-use crate::recipe::lock::Lock;
 use crate::store::{Chunk, Store};
 
 /// Vectors that are stored at once. What is stored survives an interruption.
@@ -53,16 +52,16 @@ struct Summary {
 
 pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let project = Project::find(context.project.as_deref())?;
-    let lock = arguments.locked.then(|| Lock::read(&project.lock_path())).transpose()?;
+    let progress = context.report.progress();
+    let job = Job::new(progress.as_ref(), &context.cancel);
+    let lock = arguments.locked.then(|| pins::locked(&project, Depth::Bytes, job)).transpose()?;
     let overrides = Overrides { runtime: arguments.runtime, threads: arguments.threads, precision: None };
     let setup = setup::for_project(&project, &overrides, Purpose::Bulk)?;
     let _held = project.lock("oxidize")?;
     let store = Store::open_existing(&project.database())?;
-    let progress = context.report.progress();
-    let job = Job::new(progress.as_ref(), &context.cancel);
     let pinned = Pinned { setup: &setup, store: Some(&store) };
     if let Some(lock) = &lock {
-        pinned.hold_inputs(&project, lock, Depth::Bytes, job)?;
+        pinned.hold_inputs(&project, lock, Depth::Stamps, job)?;
         refuse_damaged(&setup, &store)?;
     }
     setup.embeddings.sweep();
@@ -161,7 +160,8 @@ fn refuse_damaged(setup: &Setup, store: &Store) -> Result<()> {
         projection_sha256: None,
     };
     let index = Index::open(&setup.embeddings.base(), &expected).map(|_| ());
-    let projections = setup.plan.projections.iter().map(|plan| projections::open(plan, &setup.embeddings, &setup.fingerprint, store).map(|_| ()));
+    let projections =
+        setup.plan.projections.iter().map(|plan| projections::open(plan, &setup.embeddings, &setup.fingerprint, store).map(|_| ()));
     match std::iter::once(index).chain(projections).find_map(|opened| opened.err().filter(|error| error.kind() == ErrorKind::Corrupt)) {
         Some(error) => Err(error),
         None => Ok(()),

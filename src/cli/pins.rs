@@ -7,15 +7,15 @@ use crate::cli::machine;
 use crate::cli::project::Project;
 use crate::cli::projections::{self, Outcome, TRAINING_VERSION};
 use crate::cli::setup::Setup;
-use crate::embed::select;
 use crate::embed::VECTORS_VERSION;
+use crate::embed::select;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Expected, Index, Manifest, usearch_version};
-use crate::model::Cache;
+use crate::model::{Cache, HashedFile, Identity, ModelFolder, ModelRef};
 use crate::progress::Job;
 use crate::recipe::lock::{
-    Difference, FilePins, IndexPins, LOCK_VERSION, Lock, Made, Metrics, ModelPins, ProjectionPins, RecipePins, RuntimePins, Seed, SourcePins,
-    Versions,
+    Difference, FilePins, IndexPins, LOCK_VERSION, Lock, Made, Metrics, ModelPins, ProjectionPins, RecipePins, RuntimePins, Seed,
+    SourcePins, Versions,
 };
 use crate::store::{Census, Store, sqlite_version};
 use crate::train::Verdict;
@@ -91,15 +91,10 @@ impl Pinned<'_> {
 
     fn model(&self, depth: Depth, job: Job<'_>) -> Result<ModelPins> {
         let (settings, folder) = (&self.setup.settings, &self.setup.model);
-        let cache = Cache::open()?;
-        let identity = match depth {
-            Depth::Stamps => folder.identity(&cache, job)?,
-            Depth::Bytes => folder.verify(&cache, job)?,
-        };
+        let identity = hashed(folder, depth, job)?;
         let model = Model::open(folder.path())?;
         let info = model.info(settings.runtime, String::new(), "", settings.precision);
         let limit = model.max_tokens();
-        let file = |file: crate::model::HashedFile| FilePins { path: file.path, size: file.size, sha256: file.sha256 };
         Ok(ModelPins {
             name: folder.name().to_owned(),
             hub_id: folder.record().and_then(|record| record.hub_id.clone()),
@@ -113,7 +108,7 @@ impl Pinned<'_> {
             lower_case: settings.lower_case,
             query_prompt: settings.query_prompt.clone(),
             document_prompt: settings.document_prompt.clone(),
-            files: identity.files.into_iter().map(file).collect(),
+            files: identity.files.into_iter().map(file_pins).collect(),
         })
     }
 
@@ -216,6 +211,29 @@ impl Pinned<'_> {
         now.write(&path)?;
         Ok(Kept::Written)
     }
+}
+
+fn hashed(folder: &ModelFolder, depth: Depth, job: Job<'_>) -> Result<Identity> {
+    let cache = Cache::open()?;
+    match depth {
+        Depth::Stamps => folder.identity(&cache, job),
+        Depth::Bytes => folder.verify(&cache, job),
+    }
+}
+
+fn file_pins(file: HashedFile) -> FilePins {
+    FilePins { path: file.path, size: file.size, sha256: file.sha256 }
+}
+
+/// The project's lockfile, once the model's files are held to it: before they are parsed, so that one that was changed is told as such
+/// and not by what became of it.
+pub(super) fn locked(project: &Project, depth: Depth, job: Job<'_>) -> Result<Lock> {
+    let lock = Lock::read(&project.lock_path())?;
+    let model = ModelRef::parse(project.recipe()?.embedding_model())?;
+    let folder = Cache::open()?.find(&model, &project.root)?;
+    let files: Vec<FilePins> = hashed(&folder, depth, job)?.files.into_iter().map(file_pins).collect();
+    refuse(project, &lock.file_differences(&files))?;
+    Ok(lock)
 }
 
 /// The source that the project's lockfile pins.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::Context;
-use crate::cli::pins::{Depth, Pinned};
+use crate::cli::pins::{self, Depth, Pinned};
 use crate::cli::project::Project;
 use crate::cli::projections::{self, Outcome};
 use crate::cli::report::Style;
@@ -62,9 +62,9 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let store = Store::open_existing(&project.database())?;
     let (projection, hits) = match options.mode {
         Mode::Lexical => {
-            if arguments.locked {
+            if let Some(lock) = locked(&project, &arguments)? {
                 let overrides = Overrides { runtime: arguments.runtime.clone(), ..Overrides::default() };
-                hold(&project, &setup::for_project(&project, &overrides, Purpose::Query)?, &store)?;
+                hold(&project, &setup::for_project(&project, &overrides, Purpose::Query)?, &store, &lock)?;
             }
             (None, search(&store, None, None, &question, &options)?)
         }
@@ -104,12 +104,13 @@ fn with_vectors(
     options: &Options,
 ) -> Result<(Option<String>, Vec<Hit>)> {
     let overrides = Overrides { runtime: arguments.runtime.clone(), ..Overrides::default() };
+    let lock = locked(project, arguments)?;
     let setup = setup::for_project(project, &overrides, Purpose::Query)?;
     if let Some(not_shared) = &setup.not_shared {
         return Err(not_shared.error());
     }
-    if arguments.locked {
-        hold(project, &setup, store)?;
+    if let Some(lock) = &lock {
+        hold(project, &setup, store, lock)?;
     }
     let expected = Expected {
         fingerprint: setup.fingerprint.clone(),
@@ -129,12 +130,15 @@ fn with_vectors(
     Ok((projected.map(|(name, _, _)| name), hits))
 }
 
+fn locked(project: &Project, arguments: &Arguments) -> Result<Option<Lock>> {
+    arguments.locked.then(|| pins::locked(project, Depth::Stamps, Job::silent())).transpose()
+}
+
 /// Holds everything to the lockfile.
-fn hold(project: &Project, setup: &Setup, store: &Store) -> Result<()> {
-    let lock = Lock::read(&project.lock_path())?;
+fn hold(project: &Project, setup: &Setup, store: &Store, lock: &Lock) -> Result<()> {
     let pinned = Pinned { setup, store: Some(store) };
-    pinned.hold_inputs(project, &lock, Depth::Stamps, Job::silent())?;
-    pinned.hold_made(project, &lock, Job::silent())
+    pinned.hold_inputs(project, lock, Depth::Stamps, Job::silent())?;
+    pinned.hold_made(project, lock, Job::silent())
 }
 
 /// A project that has the index of another model only did not lose its index: its recipe changed.

@@ -115,8 +115,8 @@ pub(super) fn run(context: &Context, _: Arguments) -> Result<()> {
 
 /// Whether the inputs are what the lockfile pins. What was made has its own lines; `patina lock --check` compares that too.
 fn lockfile(project: &Project, setup: &Setup, store: Option<&Store>) -> Part {
-    let held = Lock::read(&project.lock_path())
-        .and_then(|lock| Pinned { setup, store }.hold_inputs(project, &lock, Depth::Stamps, Job::silent()));
+    let held =
+        Lock::read(&project.lock_path()).and_then(|lock| Pinned { setup, store }.hold_inputs(project, &lock, Depth::Stamps, Job::silent()));
     match held {
         Ok(()) => Part::current(),
         Err(error) => Part::of(&error),

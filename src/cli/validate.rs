@@ -223,7 +223,10 @@ fn of_vectors(report: &mut Report, store: &Store, setup: &Setup, model: &Model) 
         }
         if others > 0 {
             let of = vectors.len();
-            report.fault("index", format!("{} of {of} vectors in the index are not those in the store: run `patina oxidize`", count(others as u64)));
+            report.fault(
+                "index",
+                format!("{} of {of} vectors in the index are not those in the store: run `patina oxidize`", count(others as u64)),
+            );
         }
     }
     report.vectors = Some(found);
@@ -272,7 +275,8 @@ fn of_lockfile(report: &mut Report, project: &Project, setup: &Setup, store: Opt
     let pinned = Pinned { setup, store };
     let Some(found) = report.take("lockfile", pinned.inputs(Depth::Stamps, job))? else { return Ok(()) };
     for difference in pinned.differences(&lock, &found).into_iter().filter(|difference| difference.must_match) {
-        let message = format!("{} is not what the lockfile pins: expected {}, found {}", difference.field, difference.expected, difference.found);
+        let message =
+            format!("{} is not what the lockfile pins: expected {}, found {}", difference.field, difference.expected, difference.found);
         match difference.field.starts_with("model.files") {
             true => report.fault("lockfile", message),
             false => report.warn("lockfile", message),
@@ -302,7 +306,8 @@ fn text(report: &Report, style: &Style) -> String {
         }
     }
     if let Some(vectors) = &report.vectors {
-        let norms = vectors.norms.map(|[least, median, most]| format!(", length {least:.4} to {most:.4}, median {median:.4}")).unwrap_or_default();
+        let norms =
+            vectors.norms.map(|[least, median, most]| format!(", length {least:.4} to {most:.4}, median {median:.4}")).unwrap_or_default();
         out += &format!("vectors      {}{norms}\n", count(vectors.vectors as u64));
     }
     for (findings, word) in [(&report.faults, style.bad("fault")), (&report.warnings, "warning".to_owned())] {

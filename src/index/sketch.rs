@@ -34,7 +34,11 @@ fn add(sums: &mut [f64; NUMBERS], key: u64, vector: &[f32]) {
         let mut random = SplitMix64::stream(key, number as u64);
         for part in vector.chunks(64) {
             let signs = random.next_u64();
-            *sum += part.iter().enumerate().map(|(at, &value)| if signs >> at & 1 == 0 { f64::from(value) } else { -f64::from(value) }).sum::<f64>();
+            *sum += part
+                .iter()
+                .enumerate()
+                .map(|(at, &value)| if signs >> at & 1 == 0 { f64::from(value) } else { -f64::from(value) })
+                .sum::<f64>();
         }
     }
 }

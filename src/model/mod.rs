@@ -23,7 +23,7 @@ pub use record::{HashedFile, Identity, Record};
 pub use reference::ModelRef;
 pub use registry::KnownModel;
 pub use show::{FileReport, ModelReport};
-pub use weights::{TensorFaults, Table, WeightsReport, scan};
+pub use weights::{Table, TensorFaults, WeightsReport, scan};
 
 #[cfg(test)]
 mod tests;

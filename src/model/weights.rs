@@ -74,7 +74,7 @@ pub fn scan(model: &Model, job: Job<'_>) -> Result<WeightsReport> {
         };
         let row = if row <= MAX_ROW { row } else { 0 };
         // A block has whole rows, so that each is looked at once.
-        let step = if row == 0 { BLOCK } else { (BLOCK / row).max(1) * row };
+        let step = BLOCK.checked_div(row).map_or(BLOCK, |rows| rows.max(1) * row);
         let mut faults = TensorFaults { name: name.to_owned(), nan: 0, infinite: 0 };
         let mut table = Table { name: name.to_owned(), rows: shape.first().copied().unwrap_or(0), dead_rows: 0, first_dead: Vec::new() };
         let mut from = 0;
@@ -84,8 +84,7 @@ pub fn scan(model: &Model, job: Job<'_>) -> Result<WeightsReport> {
             weights.read_part(name, from, &mut block)?;
             count(stored, &block, &mut faults);
             if row > 0 {
-                for (at, row_bytes) in block.chunks_exact(row).enumerate().filter(|(_, bytes)| is_zero(stored, bytes)) {
-                    debug_assert_eq!(row_bytes.len(), row);
+                for (at, _) in block.chunks_exact(row).enumerate().filter(|(_, bytes)| is_zero(stored, bytes)) {
                     table.dead_rows += 1;
                     if table.first_dead.len() < NAMED {
                         table.first_dead.push(from / row + at);

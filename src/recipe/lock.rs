@@ -339,7 +339,8 @@ impl Lock {
     fn fault_of_inputs(&self) -> Option<String> {
         let source = self.source.iter().flat_map(|source| [&source.sha256, &source.history_sha256]);
         let files = self.model.files.iter().map(|file| &file.sha256);
-        if let Some(hash) = [&self.recipe.sha256, &self.model.identity].into_iter().chain(files).chain(source).find(|hash| !is_sha256(hash)) {
+        if let Some(hash) = [&self.recipe.sha256, &self.model.identity].into_iter().chain(files).chain(source).find(|hash| !is_sha256(hash))
+        {
             return Some(format!("`{hash}` is no SHA-256"));
         }
         if let Some(pair) = self.model.files.windows(2).find(|pair| pair[0].path >= pair[1].path) {

@@ -19,38 +19,28 @@ impl Store {
     /// they are the same in every clone of a commit.
     pub fn census(&self) -> Result<(Census, Census)> {
         let rows = self.rows(
-            "SELECT id, kind, text_hash, path, line, end_line, date FROM chunks ORDER BY id",
+            "SELECT id, kind, text_hash, path, line, end_line, coalesce(date, '') FROM chunks ORDER BY id",
             [],
-            |row| -> rusqlite::Result<(i64, String, Vec<u8>, String, i64, i64, Option<String>)> {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
+            |row| -> rusqlite::Result<(i64, String, [Vec<u8>; 5])> {
+                let text = |at| row.get::<_, String>(at).map(String::into_bytes);
+                let number = |at| row.get::<_, i64>(at).map(|number| number.to_le_bytes().to_vec());
+                Ok((row.get(0)?, row.get(1)?, [row.get(2)?, text(3)?, number(4)?, number(5)?, text(6)?]))
             },
         )?;
         let mut hashes = [Sha256::new(), Sha256::new()];
         let mut ids = [Vec::new(), Vec::new()];
-        for (id, kind, text_hash, path, line, end_line, date) in rows {
+        for (id, kind, fields) in rows {
             let part = usize::from(kind == Kind::Commit.name());
-            let mut field = |bytes: &[u8]| {
+            for field in [&id.to_le_bytes()[..], kind.as_bytes()].into_iter().chain(fields.iter().map(Vec::as_slice)) {
                 // Lengths keep two fields from running into one another.
-                hashes[part].update((bytes.len() as u64).to_le_bytes());
-                hashes[part].update(bytes);
-            };
-            field(&id.to_le_bytes());
-            field(kind.as_bytes());
-            field(&text_hash);
-            field(path.as_bytes());
-            field(&line.to_le_bytes());
-            field(&end_line.to_le_bytes());
-            field(date.as_deref().unwrap_or_default().as_bytes());
+                hashes[part].update((field.len() as u64).to_le_bytes());
+                hashes[part].update(field);
+            }
             ids[part].push(id as u64);
         }
         let [files, commits] = hashes.map(|hash| hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>());
         let [of_files, of_commits] = ids;
         Ok((Census { sha256: files, ids: of_files }, Census { sha256: commits, ids: of_commits }))
-    }
-
-    /// The SHA-256 of the text of every current chunk, by rising chunk id.
-    pub fn text_hashes(&self) -> Result<Vec<[u8; 32]>> {
-        Ok(self.chunk_keys()?.into_iter().map(|(_, hash)| hash).collect())
     }
 }
 

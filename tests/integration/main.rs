@@ -14,12 +14,14 @@ mod golden;
 mod help;
 mod interrupts;
 mod json_errors;
+mod lock;
 mod odd_files;
 mod project_states;
 mod projections;
 mod reference;
 mod runtimes;
 mod stale;
+mod validate;
 mod whole_way;
 
 use std::path::Path;

@@ -12,7 +12,7 @@
 
 use serde::Serialize;
 
-use super::{IndexPins, Lock, Made, ModelPins, SourcePins};
+use super::{FilePins, IndexPins, Lock, Made, ModelPins, SourcePins};
 
 /// How far a number of a vector that was computed anew may be off, as its root mean square. Measured with single precision: at most 1e-7
 /// between batches, 2e-7 between the runtimes.
@@ -67,7 +67,8 @@ impl Lock {
         out.must("recipe.sha256", &self.recipe.sha256, &found.recipe.sha256);
         self.runtime(&mut out, found, other_runtime);
         self.versions(&mut out, found);
-        let seeds = |lock: &Lock| lock.seeds.iter().map(|seed| format!("{}: {}", seed.projection, seed.seed)).collect::<Vec<_>>().join(", ");
+        let seeds =
+            |lock: &Lock| lock.seeds.iter().map(|seed| format!("{}: {}", seed.projection, seed.seed)).collect::<Vec<_>>().join(", ");
         out.must("seeds", seeds(self), seeds(found));
         if let (Some(here), Some(there)) = (&self.source, &found.source) {
             source(&mut out, here, there);
@@ -75,6 +76,13 @@ impl Lock {
         if let (Some(here), Some(there)) = (&self.made, &found.made) {
             self.made(&mut out, here, there, found);
         }
+        out.0
+    }
+
+    /// Like [`Lock::differences`] for the model's files alone, which can be hashed before anything is made of them.
+    pub fn file_differences(&self, found: &[FilePins]) -> Vec<Difference> {
+        let mut out = Differ(Vec::new());
+        files(&mut out, &self.model.files, found);
         out.0
     }
 
@@ -148,19 +156,7 @@ fn model(out: &mut Differ, here: &ModelPins, there: &ModelPins) {
     out.told("model.name", &here.name, &there.name);
     out.told("model.hub_id", or_none(here.hub_id.as_ref()), or_none(there.hub_id.as_ref()));
     out.told("model.revision", or_none(here.revision.as_ref()), or_none(there.revision.as_ref()));
-    for file in &here.files {
-        let field = |what: &str| format!("model.files.{}.{what}", file.path);
-        match there.files.iter().find(|other| other.path == file.path) {
-            None => out.must(&format!("model.files.{}", file.path), &file.sha256, "no such file"),
-            Some(other) => {
-                out.must(&field("size"), file.size.to_string(), other.size.to_string());
-                out.must(&field("sha256"), &file.sha256, &other.sha256);
-            }
-        }
-    }
-    for other in there.files.iter().filter(|other| !here.files.iter().any(|file| file.path == other.path)) {
-        out.must(&format!("model.files.{}", other.path), "no such file", &other.sha256);
-    }
+    files(out, &here.files, &there.files);
     out.must("model.identity", &here.identity, &there.identity);
     out.must("model.architecture", &here.architecture, &there.architecture);
     out.must("model.pooling", &here.pooling, &there.pooling);
@@ -170,6 +166,22 @@ fn model(out: &mut Differ, here: &ModelPins, there: &ModelPins) {
     out.must("model.lower_case", here.lower_case.to_string(), there.lower_case.to_string());
     out.must("model.query_prompt", format!("{:?}", here.query_prompt), format!("{:?}", there.query_prompt));
     out.must("model.document_prompt", format!("{:?}", here.document_prompt), format!("{:?}", there.document_prompt));
+}
+
+fn files(out: &mut Differ, here: &[FilePins], there: &[FilePins]) {
+    for file in here {
+        let field = |what: &str| format!("model.files.{}.{what}", file.path);
+        match there.iter().find(|other| other.path == file.path) {
+            None => out.must(&format!("model.files.{}", file.path), &file.sha256, "no such file"),
+            Some(other) => {
+                out.must(&field("size"), file.size.to_string(), other.size.to_string());
+                out.must(&field("sha256"), &file.sha256, &other.sha256);
+            }
+        }
+    }
+    for other in there.iter().filter(|other| !here.iter().any(|file| file.path == other.path)) {
+        out.must(&format!("model.files.{}", other.path), "no such file", &other.sha256);
+    }
 }
 
 fn source(out: &mut Differ, here: &SourcePins, there: &SourcePins) {

@@ -198,8 +198,15 @@ impl Pinned<'_> {
     pub fn keep_or_write(&self, project: &Project, job: Job<'_>) -> Result<Kept> {
         let path = project.lock_path();
         let mut now = self.inputs(Depth::Stamps, job)?;
-        // One that cannot be read pins nothing.
-        let old = Lock::read(&path).ok();
+        let old = match Lock::read(&path) {
+            Ok(old) => Some(old),
+            Err(error) if error.kind() == ErrorKind::Missing => None,
+            // One that cannot be read pins nothing; git has it.
+            Err(error) => {
+                job.progress.note(&format!("{error}; it is written anew"));
+                None
+            }
+        };
         now.made = self.made(old.as_ref().and_then(|old| old.made.as_ref()))?;
         let holds = |old: &Lock| {
             let whole = old.source.is_some() == now.source.is_some() && old.made.is_some() == now.made.is_some();

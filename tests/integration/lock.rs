@@ -446,7 +446,8 @@ fn a_lockfile_that_is_none() {
         // Status tells it, and a run that is not held to it writes it anew.
         assert!(place.run(["status"]).text().contains("lockfile     does not hold"));
     }
-    place.run(["oxidize"]).success();
+    let ran = place.run(["oxidize"]);
+    assert!(ran.success().err.contains("the lockfile does not parse") && ran.err.contains("it is written anew"), "{ran}");
     assert_eq!(place.read(LOCK), good);
     let file = std::fs::OpenOptions::new().write(true).open(place.path(LOCK)).unwrap();
     file.set_len(100 << 20).unwrap();

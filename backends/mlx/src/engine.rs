@@ -9,7 +9,7 @@ use crate::arrays::Arrays;
 use crate::device::{self, failed};
 use crate::layout::Layout;
 use crate::parameters::Parameters;
-use crate::{GROUP_SIZES, Options};
+use crate::{Device, GROUP_SIZES, Options};
 
 /// Batches after which MLX gives its freed buffers back.
 const CLEAR_EVERY: usize = 64;

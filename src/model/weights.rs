@@ -64,10 +64,7 @@ pub fn scan(model: &Model, job: Job<'_>) -> Result<WeightsReport> {
     for name in weights.names() {
         let Some(tensor) = weights.get(name) else { return Err(Error::bug(format!("the tensor {name} has a name and is not there"))) };
         let (stored, shape, bytes) = (tensor.stored, tensor.shape, tensor.bytes.len());
-        let width = match stored {
-            StoredType::F32 => 4,
-            StoredType::F16 | StoredType::Bf16 => 2,
-        };
+        let width = stored.size();
         let row = match *shape {
             [rows, columns] if rows == vocabulary && name.to_ascii_lowercase().contains("emb") => columns * width,
             _ => 0,
@@ -110,26 +107,32 @@ pub fn scan(model: &Model, job: Job<'_>) -> Result<WeightsReport> {
 /// Adds the numbers that are not finite: all bits of the exponent are set, and those of the fraction tell which.
 fn count(stored: StoredType, block: &[u8], faults: &mut TensorFaults) {
     let (exponent, fraction) = match stored {
+        StoredType::F64 => (0x7ff0_0000_0000_0000, 0x000f_ffff_ffff_ffff),
         StoredType::F32 => (0x7f80_0000, 0x007f_ffff),
         StoredType::F16 => (0x7c00, 0x03ff),
         StoredType::Bf16 => (0x7f80, 0x007f),
     };
-    let mut one = |bits: u32| {
+    each(stored, block, |bits| {
         let beyond = bits & exponent == exponent;
         faults.nan += u64::from(beyond && bits & fraction != 0);
         faults.infinite += u64::from(beyond && bits & fraction == 0);
-    };
-    match stored {
-        StoredType::F32 => block.as_chunks::<4>().0.iter().for_each(|bytes| one(u32::from_le_bytes(*bytes))),
-        StoredType::F16 | StoredType::Bf16 => block.as_chunks::<2>().0.iter().for_each(|bytes| one(u16::from_le_bytes(*bytes).into())),
-    }
+    });
 }
 
 /// Whether every number is zero, with either sign.
 fn is_zero(stored: StoredType, row: &[u8]) -> bool {
+    let sign = 1u64 << (stored.size() * 8 - 1);
+    let mut any = 0;
+    each(stored, row, |bits| any |= bits & !sign);
+    any == 0
+}
+
+/// The bits of every number.
+fn each(stored: StoredType, block: &[u8], mut look: impl FnMut(u64)) {
     match stored {
-        StoredType::F32 => row.as_chunks::<4>().0.iter().all(|bytes| u32::from_le_bytes(*bytes) << 1 == 0),
-        StoredType::F16 | StoredType::Bf16 => row.as_chunks::<2>().0.iter().all(|bytes| u16::from_le_bytes(*bytes) << 1 == 0),
+        StoredType::F64 => block.as_chunks::<8>().0.iter().for_each(|bytes| look(u64::from_le_bytes(*bytes))),
+        StoredType::F32 => block.as_chunks::<4>().0.iter().for_each(|bytes| look(u32::from_le_bytes(*bytes).into())),
+        StoredType::F16 | StoredType::Bf16 => block.as_chunks::<2>().0.iter().for_each(|bytes| look(u16::from_le_bytes(*bytes).into())),
     }
 }
 
@@ -139,7 +142,8 @@ mod tests {
 
     #[test]
     fn numbers_that_are_not_finite_are_counted_in_every_format() {
-        let cases: [(StoredType, Vec<u8>); 3] = [
+        let cases: [(StoredType, Vec<u8>); 4] = [
+            (StoredType::F64, [f64::NAN, -f64::NAN, f64::INFINITY, f64::MAX, -0.0, 1e-310].iter().flat_map(|v| v.to_le_bytes()).collect()),
             (StoredType::F32, [f32::NAN, -f32::NAN, f32::INFINITY, f32::MAX, -0.0, 1e-40].iter().flat_map(|v| v.to_le_bytes()).collect()),
             (StoredType::F16, [0x7e00u16, 0xfc01, 0xfc00, 0x7bff, 0x8000, 1].iter().flat_map(|v| v.to_le_bytes()).collect()),
             (StoredType::Bf16, [0x7fc0u16, 0xff81, 0xff80, 0x7f7f, 0x8000, 1].iter().flat_map(|v| v.to_le_bytes()).collect()),

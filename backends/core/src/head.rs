@@ -1,6 +1,6 @@
 //! From hidden states to one vector a row, as `modules.json` says: pooling, dense heads, normalization.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -107,6 +107,22 @@ fn yes() -> bool {
     true
 }
 
+/// The folder of the table, if `modules.json` says that the model is static.
+pub(crate) fn static_table(folder: &Path) -> Result<Option<PathBuf>> {
+    let path = folder.join("modules.json");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let modules: Vec<ModuleEntry> = read_json(&path, CONFIG_LIMIT)?;
+    match modules.first() {
+        Some(module) if module.kind.rsplit('.').next() == Some("StaticEmbedding") => match module.path.as_str() {
+            "" | "." => Ok(Some(folder.to_path_buf())),
+            inside => contained(folder, inside, &path).map(Some),
+        },
+        _ => Ok(None),
+    }
+}
+
 impl Head {
     /// Reads `modules.json` and what it names; dense weights are added to `weights` under their folder's name.
     pub(crate) fn open(folder: &Path, hidden: usize, weights: &mut Weights) -> Result<Head> {
@@ -126,15 +142,17 @@ impl Head {
             let kind = module.kind.rsplit('.').next().unwrap_or_default();
             let step = match (at, kind) {
                 (0, "Transformer") => continue,
+                // A bag of its tokens' vectors.
+                (0, "StaticEmbedding") => Step::Pool(Pooling::Mean),
                 (1, "Pooling") => Step::Pool(Pooling::read(&contained(folder, &module.path, &path)?.join("config.json"))?),
-                (2.., "Dense") => {
+                (1.., "Dense") if !steps.is_empty() => {
                     let (linear, activation) = dense(&contained(folder, &module.path, &path)?, &module.path, dimensions, weights)?;
                     dimensions = linear.weight.shape()[0];
                     Step::Dense(linear, activation)
                 }
-                (2.., "Normalize") => Step::Normalize,
+                (1.., "Normalize") if !steps.is_empty() => Step::Normalize,
                 // Dropout does nothing outside training.
-                (2.., "Dropout") => continue,
+                (1.., "Dropout") => continue,
                 _ => {
                     let reason =
                         format!("module {at} is {:?}; supported are Transformer, Pooling, then Dense, Dropout and Normalize", module.kind);

@@ -17,5 +17,5 @@ pub use engine::{EmbeddingEngine, Embeddings, EngineInfo, Precision, Runtime, To
 pub use error::{BatchError, EngineError, Result};
 pub use head::{Head, Pooling};
 pub use model::Model;
-pub use ops::{Activation, Attention, Averaging, LayerNorm, Linear, NORM_EPSILON, Ops, Token};
+pub use ops::{Activation, Attention, Averaging, Bias, Buckets, LayerNorm, Linear, NORM_EPSILON, Ops, Reach, RmsNorm, Rope, Token};
 pub use weights::{Param, StoredTensor, StoredType, Weights};

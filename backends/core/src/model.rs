@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::architectures::{self, Architecture};
 use crate::engine::{EngineInfo, Precision, Runtime};
 use crate::error::Result;
 use crate::folder::{CONFIG_LIMIT, read_json};
-use crate::head::Head;
+use crate::head::{self, Head};
 use crate::ops::Ops;
 use crate::weights::Weights;
 
@@ -26,8 +26,11 @@ impl Model {
     /// is an error with the file's path.
     pub fn open(folder: &Path) -> Result<Model> {
         let path = folder.join("config.json");
-        let config: Value = read_json(&path, CONFIG_LIMIT)?;
-        let mut weights = Weights::open(folder)?;
+        let (config, mut weights): (Value, _) = match head::static_table(folder)? {
+            // Such a model has no config.json, or one that says no more than this.
+            Some(table) => (json!({ "model_type": architectures::STATIC }), Weights::open(&table)?),
+            None => (read_json(&path, CONFIG_LIMIT)?, Weights::open(folder)?),
+        };
         let architecture = architectures::load(&config, &path, &weights)?;
         let head = Head::open(folder, architecture.hidden(), &mut weights)?;
         Ok(Model { folder: folder.to_path_buf(), architecture, head, weights })
@@ -41,6 +44,11 @@ impl Model {
     /// Pooling, dense heads and normalization.
     pub fn head(&self) -> &Head {
         &self.head
+    }
+
+    /// The architecture, as `model_type` names it.
+    pub fn architecture(&self) -> &'static str {
+        self.architecture.model_type()
     }
 
     /// All tensors.

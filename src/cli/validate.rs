@@ -157,7 +157,7 @@ fn judge_weights(report: &mut Report, weights: &WeightsReport, pad: Option<usize
             let ids: Vec<String> = table.first_dead.iter().filter(|&&id| Some(id) != pad).map(ToString::to_string).collect();
             let more = if table.first_dead.len() < table.dead_rows { ", ..." } else { "" };
             let rows = plural(dead, "row");
-            report.warn("weights", format!("the embedding table {} has {rows} of zeros: token {}{more}", table.name, ids.join(", ")));
+            report.warn("weights", format!("the embedding table {} has {rows} of zeros: {}{more}", table.name, ids.join(", ")));
         }
     }
 }

@@ -44,11 +44,11 @@ pub struct TensorFaults {
 pub struct Table {
     /// Its name.
     pub name: String,
-    /// Tokens.
+    /// How many it has: tokens, or fewer where some share one.
     pub rows: usize,
     /// Rows of nothing but zeros.
     pub dead_rows: usize,
-    /// The first of them: token ids.
+    /// The first of them; a row is its token's id, unless tokens share rows.
     pub first_dead: Vec<usize>,
 }
 
@@ -67,6 +67,8 @@ pub fn scan(model: &Model, job: Job<'_>) -> Result<WeightsReport> {
         let width = stored.size();
         let row = match *shape {
             [rows, columns] if rows == vocabulary && name.to_ascii_lowercase().contains("emb") => columns * width,
+            // Of a static model, in which several tokens may share a row.
+            [_, columns] if name == "embeddings" || name == "embedding.weight" => columns * width,
             _ => 0,
         };
         let row = if row <= MAX_ROW { row } else { 0 };

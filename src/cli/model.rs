@@ -102,7 +102,7 @@ fn show(context: &Context, cache: &Cache, folder: &ModelFolder) -> Result<()> {
         line("identity", &identity.sha256);
         line("dimensions", &model.dimensions().to_string());
         line("max tokens", &report.max_tokens.unwrap_or(model.max_tokens()).to_string());
-        line("pooling", model.head().pooling().name());
+        line("pooling", &model.head().pooling_name());
         line("normalized", if model.head().normalizes() { "yes" } else { "no" });
         line("tokenizer", if report.tokenizer { "yes" } else { "none: token ids only" });
         line("query", &prompt(&report.query_prompt.text));

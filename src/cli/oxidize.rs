@@ -46,7 +46,7 @@ struct Summary {
 
 pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let project = Project::find(context.project.as_deref())?;
-    let overrides = Overrides { runtime: arguments.runtime, threads: arguments.threads, precision: None };
+    let overrides = Overrides { runtime: arguments.runtime, threads: arguments.threads, ..Overrides::default() };
     let setup = setup::for_project(&project, &overrides, Purpose::Bulk)?;
     let _lock = project.lock("oxidize")?;
     setup.embeddings.sweep();

@@ -26,12 +26,16 @@ fn files() -> Vec<(&'static str, &'static str, bool)> {
         ("config.json", r#"{"model_type": "bert"}"#, true),
         ("modules.json", MODULES, true),
         ("1_Pooling/config.json", r#"{"pooling_mode_cls_token": true, "include_prompt": false}"#, true),
-        ("2_Dense/config.json", "{}", true),
+        (
+            "2_Dense/config.json",
+            r#"{"in_features": 8, "out_features": 4, "activation_function": "torch.nn.modules.linear.Identity"}"#,
+            true,
+        ),
         ("2_Dense/model.safetensors", "dense", true),
         ("model.safetensors", "weights", true),
         ("tokenizer.json", "{}", true),
-        ("tokenizer_config.json", r#"{"model_max_length": 512}"#, true),
-        ("special_tokens_map.json", "{}", true),
+        ("tokenizer_config.json", r#"{"model_max_length": 512, "sep_token": "</s>"}"#, true),
+        ("special_tokens_map.json", r#"{"cls_token": {"content": "<s>"}, "additional_special_tokens": ["<x>"]}"#, true),
         ("sentence_bert_config.json", r#"{"max_seq_length": 128, "do_lower_case": true}"#, true),
         ("config_sentence_transformers.json", r#"{"prompts": {"query": "q: ", "passage": "p: "}, "default_prompt_name": null}"#, true),
         ("README.md", "# read me", false),
@@ -134,7 +138,8 @@ fn a_folder_is_imported_whole_and_nothing_else_is() {
     }
     let settings = model.settings();
     assert_eq!((settings.max_tokens, settings.do_lower_case, settings.include_prompt), (Some(128), true, false));
-    assert_eq!(settings.pooling.as_deref(), Some("cls"));
+    assert_eq!((settings.pooling.as_deref(), settings.dimensions), (Some("cls"), Some(4)));
+    assert_eq!(settings.tokens.special.iter().map(String::as_str).collect::<Vec<_>>(), ["</s>", "<s>", "<x>"]);
     assert!(model.tokenizer().is_some_and(|path| path.is_file()));
     assert_eq!(model.prompt(PromptKind::Query, None), Prompt { text: "q: ".into(), origin: PromptOrigin::Files });
     assert_eq!(model.prompt(PromptKind::Document, None).text, "p: ");
@@ -259,6 +264,72 @@ fn a_model_without_hashes_takes_prompts_from_the_registry() {
 }
 
 #[test]
+fn prompts_have_names() {
+    let (_folder, _, source) = start();
+    let model = ModelFolder::open(&source).expect("folder");
+    assert_eq!(model.named_prompt("passage").expect("a prompt"), Prompt { text: "p: ".into(), origin: PromptOrigin::Files });
+    let error = model.named_prompt("passages").expect_err("no such prompt");
+    assert!(error.kind() == ErrorKind::Usage && error.hint_text() == Some("did you mean `passage`?"), "{error:?}");
+    put(&source, "config_sentence_transformers.json", b"{}");
+    let error = ModelFolder::open(&source).expect("folder").named_prompt("x").expect_err("no prompts");
+    assert_eq!(error.hint_text(), Some("its files have no prompts"));
+}
+
+#[test]
+fn the_settings_of_a_tokenizer_are_read() {
+    let (_folder, _, source) = start();
+    let read = |config: &str| {
+        put(&source, "tokenizer_config.json", config.as_bytes());
+        ModelFolder::open(&source).expect(config).settings().clone()
+    };
+    assert_eq!(read("{}").tokens.cut_left, None);
+    assert_eq!(read(r#"{"truncation_side": "left"}"#).tokens.cut_left, Some(true));
+    assert_eq!(read(r#"{"truncation_side": "right"}"#).tokens.cut_left, Some(false));
+    let both = read(r#"{"add_bos_token": true, "bos_token": "<s>", "add_eos_token": true, "eos_token": {"content": "</s>"}}"#).tokens;
+    assert_eq!((both.begin.as_deref(), both.end.as_deref()), (Some("<s>"), Some("</s>")));
+    let neither = read(r#"{"add_bos_token": false, "bos_token": "<s>", "add_eos_token": true, "eos_token": null}"#).tokens;
+    assert_eq!((neither.begin, neither.end), (None, None));
+    // Without `max_seq_length` the tokenizer's own limit counts, whatever its name; a writer's infinity is none.
+    put(&source, "sentence_bert_config.json", br#"{"max_seq_length": null, "do_lower_case": false}"#);
+    for (config, tokens) in [
+        (r#"{"model_max_length": 512}"#, Some(512)),
+        (r#"{"max_len": 77}"#, Some(77)),
+        (r#"{"model_max_length": 1000000000000000019884624838656}"#, None),
+        (r#"{"model_max_length": 2147483648}"#, None),
+        ("{}", None),
+    ] {
+        assert_eq!(read(config).max_tokens, tokens, "{config}");
+    }
+}
+
+#[test]
+fn an_encoder_in_a_folder_of_its_own_is_imported_with_its_tokenizer() {
+    let (_folder, cache, source) = start();
+    for (name, contents, _) in files() {
+        if !name.contains('/') && name != "modules.json" && name != "config_sentence_transformers.json" {
+            fs::remove_file(&source.join(name)).expect("remove");
+            put(&source, &format!("0_Transformer/{name}"), contents.as_bytes());
+        }
+    }
+    put(&source, "modules.json", MODULES.replacen("\"path\": \"\"", "\"path\": \"0_Transformer\"", 1).as_bytes());
+    let model = import(&cache, &source, None, Job::silent()).expect("import");
+    let beside: Vec<&str> = model.files().iter().filter_map(|name| name.strip_prefix("0_Transformer/")).collect();
+    assert_eq!(
+        beside,
+        [
+            "config.json",
+            "model.safetensors",
+            "sentence_bert_config.json",
+            "special_tokens_map.json",
+            "tokenizer.json",
+            "tokenizer_config.json"
+        ]
+    );
+    assert_eq!(model.tokenizer(), Some(model.path().join("0_Transformer/tokenizer.json")));
+    assert_eq!((model.max_tokens(), model.prompt(PromptKind::Query, None).text.as_str()), (Some(128), "q: "));
+}
+
+#[test]
 fn shards_are_followed_and_must_be_there_and_inside() {
     let (_folder, cache, source) = start();
     fs::remove_file(&source.join("model.safetensors")).expect("remove");
@@ -308,10 +379,16 @@ fn folders_that_are_no_models_are_told_apart() {
     put(&source, "modules.json", MODULES.replace("1_Pooling", "../../etc").as_bytes());
     refused_as_is(import(&source), ErrorKind::Corrupt, "leaves its folder");
     put(&source, "modules.json", MODULES.replacen("\"path\": \"\"", "\"path\": \"0_Transformer\"", 1).as_bytes());
-    refused(import(&source), ErrorKind::Missing, &["0_Transformer/", "save it again"]);
+    refused(import(&source), ErrorKind::Missing, &["it has no 0_Transformer/config.json"]);
     put(&source, "modules.json", MODULES.as_bytes());
     put(&source, "config_sentence_transformers.json", br#"{"prompts": ["query: "]}"#);
     refused(import(&source), ErrorKind::Corrupt, &["config_sentence_transformers.json:1:", "does not parse"]);
+    put(&source, "config_sentence_transformers.json", br#"{"prompts": {"query": "q: "}, "default_prompt_name": "search"}"#);
+    refused(import(&source), ErrorKind::Usage, &["the default prompt is \"search\"", "`query`"]);
+    put(&source, "config_sentence_transformers.json", b"{}");
+    put(&source, "tokenizer_config.json", br#"{"truncation_side": "top"}"#);
+    refused(import(&source), ErrorKind::Usage, &["tokenizer_config.json", "`truncation_side` is \"top\"", "`left` or `right`"]);
+    put(&source, "tokenizer_config.json", b"{}");
     put(&source, "sentence_bert_config.json", &vec![b' '; 5 << 20]);
     refused_as_is(import(&source), ErrorKind::Failed, "more than 4194304 bytes");
 

@@ -196,6 +196,16 @@ impl Ops for Recorder {
         Ok(self.op("Add", &[x, &row], vec![]))
     }
 
+    fn columns(&mut self, x: &Value, start: usize, width: usize) -> Result<Value> {
+        let [start, end, axis] = [start, start + width, 1].map(|n| self.ints(&[n as i64]));
+        Ok(self.op("Slice", &[x, &start, &end, &axis], vec![]))
+    }
+
+    fn concat(&mut self, parts: &[Value]) -> Result<Value> {
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        Ok(self.op("Concat", &parts, vec![Attribute::int("axis", -1)]))
+    }
+
     fn linear(&mut self, x: &Value, linear: &Linear) -> Result<Value> {
         let weight = self.parameter(&linear.weight);
         let transposed = vec![Attribute::int("transB", 1)];

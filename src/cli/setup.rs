@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use patina_backend::{Model, ModelOptions, Pooling, Precision, Runtime};
+use patina_backend::{Model, ModelOptions, Precision, Runtime};
 
 use crate::bench::parity;
 use crate::cli::project::{Embeddings, Project};
@@ -105,11 +105,6 @@ pub(super) struct Setup {
     pub embeddings: Embeddings,
 }
 
-/// A pooling in place of the model's own; the same one is none, so that the vectors stay the same.
-fn other_pooling(model: &ModelFolder, asked: Option<Pooling>) -> Option<Pooling> {
-    asked.filter(|pooling| model.settings().pooling.as_deref() != Some(pooling.name()))
-}
-
 /// Two runtimes whose vectors may not meet.
 pub(super) struct NotShared {
     reason: String,
@@ -133,7 +128,7 @@ pub(super) fn for_project(project: &Project, overrides: &Overrides, purpose: Pur
         Some(_) => e,
     })?;
     let model = cache.find(&reference, &project.root)?;
-    let pooling = other_pooling(&model, Plan::pooling(&recipe, &path)?);
+    let pooling = Plan::pooling(&recipe, &path)?;
     let dimensions = Model::open_with(model.path(), &ModelOptions { pooling, dimensions: None })?.dimensions();
     let plan = Plan::resolve(&recipe, &path, &ModelFacts { dimensions })?;
     let precision = overrides.precision(plan.precision)?;

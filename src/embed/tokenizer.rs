@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use tokenizers::normalizers::{Lowercase, Sequence};
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{NormalizerWrapper, PostProcessor, Tokenizer as Hugging, TruncationDirection, TruncationParams};
+use tokenizers::{AddedToken, NormalizerWrapper, PostProcessor, Tokenizer as Hugging, TruncationDirection, TruncationParams};
 
 use crate::error::{Error, Result};
 use crate::fs;
@@ -102,6 +102,11 @@ fn prepare(inner: &mut Hugging, lower_case: bool, settings: &TokenSettings) -> R
         let all: Vec<NormalizerWrapper> = std::iter::once(Lowercase.into()).chain(own).collect();
         inner.with_normalizer(Some(Sequence::new(all))).map_err(|e| e.to_string())?;
     }
+    // A token with a role is found in a text whether tokenizer.json lists it as an added one or not.
+    let added: BTreeSet<String> = inner.get_added_tokens_decoder().into_values().map(|token| token.content).collect();
+    let unlisted = settings.special.iter().filter(|token| !added.contains(*token) && inner.token_to_id(token).is_some());
+    let unlisted: Vec<AddedToken> = unlisted.map(|token| AddedToken::from(token.as_str(), true)).collect();
+    inner.add_special_tokens(unlisted).map_err(|e| e.to_string())?;
     // A tokenizer.json that adds tokens of its own knows better than these flags, which some classes ignore.
     let adds = inner.get_post_processor().map_or(0, |post| post.added_tokens(false));
     if adds == 0 && (settings.begin.is_some() || settings.end.is_some()) {

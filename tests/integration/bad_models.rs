@@ -261,7 +261,8 @@ fn modules_that_leave_the_folder() {
     snap!(embed(|place| place.write("model/modules.json", modules)), @r#"
     exit 3
     --- stderr
-    error: [FOLDER]/model: the path "../../etc" leaves its folder
+    error: [FOLDER]/model/modules.json: the path "../../etc" leaves its folder
+    hint: get the model's files again
     "#);
 }
 

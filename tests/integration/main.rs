@@ -10,6 +10,7 @@ mod harness;
 mod bad_models;
 mod disk;
 mod embed;
+mod folders;
 mod golden;
 mod help;
 mod interrupts;
@@ -20,6 +21,7 @@ mod projections;
 mod reference;
 mod runtimes;
 mod stale;
+mod swap;
 mod whole_way;
 
 use std::path::Path;

@@ -67,11 +67,17 @@ impl Head {
                 });
             }
         };
-        if let Some(pooling) = &facts.pooling
+        // A pooling that was asked for by name goes before the file, wrong or not.
+        if let (None, Some(pooling)) = (options.pooling, &facts.pooling)
             && let Some(width) = pooling.width.filter(|&width| width != hidden)
         {
-            let reason = format!("the pooling is of vectors of {width} numbers and the model's have {hidden}");
-            return Err(EngineError::model(folder.join(&pooling.file), reason));
+            return Err(EngineError::Model {
+                path: folder.join(&pooling.file),
+                reason: format!("the pooling is of vectors of {width} numbers and the model's have {hidden}"),
+                hint: Some(
+                    "get the model's files again; or, if its page says how it pools, write that into the recipe (`pooling: mean`)".into(),
+                ),
+            });
         }
         let mut dimensions = hidden * modes.len();
         let mut steps = vec![Step::Pool(modes)];

@@ -70,6 +70,11 @@ impl Model {
         &self.folder
     }
 
+    /// The family of the forward pass, as `model_type` names it.
+    pub fn architecture(&self) -> &str {
+        self.architecture.model_type()
+    }
+
     /// Pooling, dense heads and normalization.
     pub fn head(&self) -> &Head {
         &self.head

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use tokenizers::normalizers::{Lowercase, Sequence};
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, NormalizerWrapper, PostProcessor, Tokenizer as Hugging, TruncationDirection, TruncationParams};
+use tokenizers::{
+    AddedToken, NormalizerWrapper, PostProcessor, PostProcessorWrapper, Tokenizer as Hugging, TruncationDirection, TruncationParams,
+};
 
 use crate::error::{Error, Result};
 use crate::fs;
@@ -109,7 +111,9 @@ fn prepare(inner: &mut Hugging, lower_case: bool, settings: &TokenSettings) -> R
     inner.add_special_tokens(unlisted).map_err(|e| e.to_string())?;
     // A tokenizer.json that adds tokens of its own knows better than these flags, which some classes ignore.
     let adds = inner.get_post_processor().map_or(0, |post| post.added_tokens(false));
-    if adds == 0 && (settings.begin.is_some() || settings.end.is_some()) {
+    if settings.plain {
+        inner.with_post_processor(None::<PostProcessorWrapper>);
+    } else if adds == 0 && (settings.begin.is_some() || settings.end.is_some()) {
         let mut parts = Vec::new();
         let mut tokens = Vec::new();
         for (token, place) in [(settings.begin.as_deref(), 0), (settings.end.as_deref(), 1)] {

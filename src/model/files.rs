@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use patina_backend::{FolderFacts, ModelFiles};
+use patina_backend::{EncoderKind, FolderFacts, ModelFiles};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -84,6 +84,8 @@ pub struct TokenSettings {
     pub end: Option<String>,
     /// Every special token that has a role.
     pub special: BTreeSet<String>,
+    /// Whether texts get no special tokens: a table of token vectors was made without.
+    pub plain: bool,
 }
 
 /// The files of a model and what they say; names are relative, sorted, with forward slashes.
@@ -157,6 +159,7 @@ impl Layout {
             settings.do_lower_case = file.do_lower_case.unwrap_or(false);
             files.insert(config);
         }
+        let is_table = facts.kind == EncoderKind::Static;
         let (config, map) = (beside(TOKENIZER_CONFIG), beside(SPECIAL_TOKENS));
         if tree.has(&config) {
             let file: TokenizerFile = json(tree, &config)?;
@@ -170,6 +173,7 @@ impl Layout {
             special_tokens(&file, &mut settings.tokens.special);
             files.insert(map);
         }
+        settings.tokens.plain = is_table;
         files.extend(Some(beside(TOKENIZER)).filter(|name| tree.has(name)));
         if tree.has(PROMPTS) {
             let file: PromptsFile = json(tree, PROMPTS)?;
@@ -200,7 +204,13 @@ fn token_settings(tree: &dyn Tree, name: &str, file: &TokenizerFile) -> Result<T
     let token = |asked: Option<bool>, key: &str| asked.filter(|&asked| asked).and_then(|_| content(file.other.get(key)?));
     let mut special = BTreeSet::new();
     special_tokens(&file.other, &mut special);
-    Ok(TokenSettings { cut_left, begin: token(file.add_bos_token, "bos_token"), end: token(file.add_eos_token, "eos_token"), special })
+    Ok(TokenSettings {
+        cut_left,
+        begin: token(file.add_bos_token, "bos_token"),
+        end: token(file.add_eos_token, "eos_token"),
+        special,
+        plain: false,
+    })
 }
 
 /// A token as its text, or as an object with its `content`.

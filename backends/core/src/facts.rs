@@ -130,6 +130,8 @@ impl FolderFacts {
         };
         if files.has(MODULES) {
             facts.modules(files)?;
+        } else if files.has("config.json") {
+            facts.of_model2vec(files)?;
         }
         let config = format!("{}config.json", facts.encoder);
         if files.has(&config) {
@@ -200,8 +202,7 @@ impl FolderFacts {
                 (0, "StaticEmbedding") => {
                     self.encoder = folder;
                     self.kind = EncoderKind::Static;
-                    let file = MODULES.to_owned();
-                    self.pooling = Some(PoolingFacts { modes: vec![Pooling::Mean], include_prompt: true, width: None, file });
+                    self.pooling = Some(static_pooling(MODULES));
                 }
                 (1, "Pooling") if self.pooling.is_none() => {
                     let file = format!("{folder}config.json");
@@ -226,6 +227,19 @@ impl FolderFacts {
             Some(_) => Ok(()),
             None => Err(EngineError::model(path, format!("the file names no pooling; supported are {SUPPORTED}")).into()),
         }
+    }
+
+    /// A folder as model2vec writes it for itself: its own configuration says what `modules.json` says elsewhere.
+    fn of_model2vec<F: ModelFiles>(&mut self, files: &mut F) -> Result<(), F::Error> {
+        let config: Value = json(files, "config.json", CONFIG_LIMIT)?;
+        if config.get("model_type").and_then(Value::as_str) == Some(STATIC) {
+            self.kind = EncoderKind::Static;
+            self.pooling = Some(static_pooling("config.json"));
+            if config.get("normalize") == Some(&Value::Bool(true)) {
+                self.steps.push(StepFacts::Normalize);
+            }
+        }
+        Ok(())
     }
 
     /// Reads the configuration of a step after the pooling.
@@ -265,6 +279,13 @@ impl FolderFacts {
 }
 
 const MODULES: &str = "modules.json";
+
+/// The `model_type` of a table of token vectors, as model2vec writes it.
+pub(crate) const STATIC: &str = "model2vec";
+
+fn static_pooling(file: &str) -> PoolingFacts {
+    PoolingFacts { modes: vec![Pooling::Mean], include_prompt: true, width: None, file: file.to_owned() }
+}
 
 /// The name of a class of sentence-transformers without its module: releases moved the classes, and their names stayed.
 fn class(kind: &str) -> Option<&str> {
@@ -466,7 +487,7 @@ mod tests {
     fn an_encoder_may_lie_in_a_folder_of_its_own() {
         let files = [("0_Transformer/config.json", json!({})), ("0_Transformer/model.safetensors", json!(0))];
         let pooling = ("1_Pooling/config.json", json!({ "pooling_mode_mean_tokens": true }));
-        let all = [&files[..], &[pooling.clone()]].concat();
+        let all = [&files[..], std::slice::from_ref(&pooling)].concat();
         let found = facts(&[("Transformer", "0_Transformer"), ("Pooling", "1_Pooling")], &all).expect("a model");
         assert_eq!(found.encoder, "0_Transformer/");
         let names: Vec<&str> = found.files().collect();
@@ -480,6 +501,16 @@ mod tests {
         for path in [".", ""] {
             let found = facts(&[("StaticEmbedding", path), ("Normalize", "1_Normalize")], &[]).expect("a model");
             assert_eq!((found.kind, found.encoder.as_str(), found.normalizes()), (EncoderKind::Static, "", true));
+            assert_eq!(found.pooling.expect("pooling").modes, [Pooling::Mean]);
+        }
+        // As model2vec saves it for itself: no modules.
+        for (normalize, file) in
+            [(true, json!({ "model_type": "model2vec", "normalize": true })), (false, json!({ "model_type": "model2vec" }))]
+        {
+            let files =
+                [("config.json", file), ("model.safetensors", json!(0))].map(|(name, value)| (name.into(), value.to_string().into_bytes()));
+            let found = FolderFacts::read(&mut Memory(files.into())).expect("a model");
+            assert_eq!((found.kind, found.normalizes()), (EncoderKind::Static, normalize));
             assert_eq!(found.pooling.expect("pooling").modes, [Pooling::Mean]);
         }
         // As sentence-transformers saves it: no configuration.
@@ -502,9 +533,12 @@ mod tests {
             (vec![("sentence_transformers.models.Asym", ""), pooling], "module 0 is"),
             (vec![], "names no pooling"),
         ] {
-            refused(facts(&modules, &[mean.clone()]), &["modules.json", part, "a Transformer (or StaticEmbedding), a Pooling, then Dense"]);
+            refused(
+                facts(&modules, std::slice::from_ref(&mean)),
+                &["modules.json", part, "a Transformer (or StaticEmbedding), a Pooling, then Dense"],
+            );
         }
-        let own = facts(&[("custom_st.Transformer", ""), pooling], &[mean.clone()]);
+        let own = facts(&[("custom_st.Transformer", ""), pooling], std::slice::from_ref(&mean));
         refused(own, &["module 0 is \"custom_st.Transformer\", a class of the model's own, whose code Patina does not run"]);
     }
 
@@ -546,7 +580,8 @@ mod tests {
     fn nothing_outside_the_folder_is_named() {
         let mean = ("1_Pooling/config.json", json!({ "pooling_mode": "mean" }));
         for path in ["../x", "/etc", "a/../../b", "..", "C:x", "a\\b", "a\0b", "./../x"] {
-            refused(facts(&[("Transformer", ""), ("Pooling", path)], &[mean.clone()]), &["modules.json", "leaves its folder"]);
+            let hostile = facts(&[("Transformer", ""), ("Pooling", path)], std::slice::from_ref(&mean));
+            refused(hostile, &["modules.json", "leaves its folder"]);
             refused(facts(&[("Transformer", path)], &[]), &["modules.json", "leaves its folder"]);
         }
         for shard in ["../x.safetensors", "/x.safetensors", "C:x.safetensors", ""] {

@@ -7,15 +7,12 @@ use serde_json::{Value, json};
 use crate::architectures::{self, Architecture};
 use crate::engine::{EngineInfo, Precision, Runtime};
 use crate::error::Result;
-use crate::facts::{EncoderKind, FolderFacts};
+use crate::facts::{EncoderKind, FolderFacts, STATIC};
 use crate::folder::{CONFIG_LIMIT, read_json};
 use crate::head::Head;
 use crate::ops::Ops;
 use crate::pooling::Pooling;
 use crate::weights::Weights;
-
-/// The `model_type` of a table of token vectors, as model2vec writes it.
-const STATIC: &str = "model2vec";
 
 /// What is put in place of what a model's files say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,3 +1,5 @@
+//! Ids against what transformers gave for the same texts.
+
 #![allow(clippy::disallowed_methods)] // Tests write their inputs as they like.
 
 use std::collections::BTreeSet;
@@ -124,6 +126,11 @@ fn the_settings_beside_it_go_first() {
     assert_eq!(with(Some("<bos>"), Some("<eos>")), [&[2], inside.as_slice(), &[1]].concat());
     let bert = |settings: &TokenSettings| open("wordpiece", settings).ids("", "a").expect("ids");
     assert_eq!(bert(&asked(Some("[MASK]"), Some("[MASK]"))), bert(&TokenSettings::default()));
+    // A table of token vectors gets none at all, and all of the room is for the text.
+    let plain = open("wordpiece", &TokenSettings { plain: true, ..TokenSettings::default() });
+    let (bare, long) = (plain.ids("", "a").expect("ids"), plain.ids("", text).expect("ids"));
+    assert_eq!(bare, bert(&TokenSettings::default())[1..2]);
+    assert_eq!(long, tokenizer("wordpiece", 100, false).ids("", text).expect("ids")[1..6]);
     let unknown = Tokenizer::open(&fixture("bpe-with-bytes", "tokenizer.json"), 5, false, &asked(Some("<start>"), None));
     let error = unknown.err().expect("no such token");
     assert!(error.kind() == ErrorKind::Corrupt && error.message().contains("\"<start>\""), "{error:?}");

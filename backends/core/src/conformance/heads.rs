@@ -59,9 +59,9 @@ fn several_poolings_stand_side_by_side(model: &Path, load: Load<'_>) {
         let mut engine = engine(folder.path(), load);
         assert_eq!(engine.info().dimensions, 64 * order.len());
         let found = all_cases(model, engine.as_mut());
-        for row in 0..found.rows() {
+        for (row, vector) in found.iter().enumerate() {
             let expected: Vec<f32> = order.iter().flat_map(|mode| one[*mode][row].clone()).collect();
-            let off = difference(found.row(row), &expected);
+            let off = difference(vector, &expected);
             assert!(off <= GOLDEN_TOLERANCE, "poolings {order:?}: row {row} is off by {off:e}");
         }
     }

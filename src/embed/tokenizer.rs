@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use tokenizers::normalizers::{Lowercase, Sequence};
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
-    AddedToken, NormalizerWrapper, PostProcessor, PostProcessorWrapper, Tokenizer as Hugging, TruncationDirection, TruncationParams,
+    AddedToken, ModelWrapper, NormalizerWrapper, PostProcessor, PostProcessorWrapper, Tokenizer as Hugging, TruncationDirection,
+    TruncationParams,
 };
 
 use crate::error::{Error, Result};
@@ -30,6 +31,10 @@ pub(super) struct Tokenizer {
     path: PathBuf,
     cut_left: bool,
     special: BTreeSet<u32>,
+    /// The token of what the tokenizer does not know, if it is left out.
+    left_out: Option<u32>,
+    /// The most letters of a text, prompt included.
+    letters: usize,
 }
 
 impl Tokenizer {
@@ -62,13 +67,19 @@ impl Tokenizer {
         let added = inner.get_added_tokens_decoder();
         let marked = added.iter().filter(|(_, token)| token.special).map(|(&id, _)| id);
         let special = marked.chain(settings.special.iter().filter_map(|token| inner.token_to_id(token))).collect();
-        Ok(Tokenizer { inner, path: path.to_path_buf(), cut_left, special })
+        let left_out = if settings.known_only { unknown(&inner) } else { None };
+        let letters = if settings.known_only { max_tokens.saturating_mul(middle_length(&inner)) } else { usize::MAX };
+        Ok(Tokenizer { inner, path: path.to_path_buf(), cut_left, special, left_out, letters })
     }
 
     /// The ids of `prompt` and `text` joined, special tokens included. Never empty.
     pub fn ids(&self, prompt: &str, text: &str) -> Result<Vec<u32>> {
         let text = if self.cut_left { last(text, TEXT_LIMIT) } else { first(text, TEXT_LIMIT) };
-        match self.encode(format!("{prompt}{text}"))?.as_slice() {
+        let mut whole = format!("{prompt}{text}");
+        if let Some((end, _)) = whole.char_indices().nth(self.letters) {
+            whole.truncate(end);
+        }
+        match self.encode(whole)?.as_slice() {
             // Without special tokens an empty text has no token, and no vector.
             [] => Err(self.failed("it has no tokens".into())),
             ids => Ok(ids.to_vec()),
@@ -87,7 +98,7 @@ impl Tokenizer {
         let encoding = catch_unwind(AssertUnwindSafe(|| self.inner.encode_fast(text, true)))
             .map_err(|_| self.failed("the tokenizers library gave up on it".into()))?
             .map_err(|e| self.failed(e.to_string()))?;
-        Ok(encoding.get_ids().to_vec())
+        Ok(encoding.get_ids().iter().copied().filter(|&id| Some(id) != self.left_out).collect())
     }
 
     fn failed(&self, reason: String) -> Error {
@@ -131,6 +142,29 @@ fn prepare(inner: &mut Hugging, lower_case: bool, settings: &TokenSettings) -> R
         inner.with_post_processor(Some(template));
     }
     Ok(())
+}
+
+/// The median of the tokens' lengths in letters, as model2vec takes it to cut a text before it is tokenized.
+fn middle_length(inner: &Hugging) -> usize {
+    let mut lengths: Vec<usize> = inner.get_vocab(true).keys().map(|token| token.chars().count()).collect();
+    lengths.sort_unstable();
+    let middle = lengths.len() / 2;
+    match lengths.len() {
+        0 => 1,
+        n if n.is_multiple_of(2) => (lengths[middle - 1] + lengths[middle]) / 2,
+        _ => lengths[middle],
+    }
+}
+
+/// The token that stands for what the tokenizer's model does not know, if it names one.
+fn unknown(inner: &Hugging) -> Option<u32> {
+    let token = match inner.get_model() {
+        ModelWrapper::WordPiece(model) => model.unk_token.as_str(),
+        ModelWrapper::WordLevel(model) => model.unk_token.as_str(),
+        ModelWrapper::BPE(model) => model.unk_token.as_deref()?,
+        ModelWrapper::Unigram(_) => return None,
+    };
+    inner.token_to_id(token)
 }
 
 fn lowers(normalizer: Option<&NormalizerWrapper>) -> bool {

@@ -86,6 +86,8 @@ pub struct TokenSettings {
     pub special: BTreeSet<String>,
     /// Whether texts get no special tokens: a table of token vectors was made without.
     pub plain: bool,
+    /// Whether tokens that the tokenizer does not know are left out, as model2vec leaves them out.
+    pub known_only: bool,
 }
 
 /// The files of a model and what they say; names are relative, sorted, with forward slashes.
@@ -159,21 +161,22 @@ impl Layout {
             settings.do_lower_case = file.do_lower_case.unwrap_or(false);
             files.insert(config);
         }
-        let is_table = facts.kind == EncoderKind::Static;
         let (config, map) = (beside(TOKENIZER_CONFIG), beside(SPECIAL_TOKENS));
         if tree.has(&config) {
             let file: TokenizerFile = json(tree, &config)?;
             let length = file.model_max_length.or(file.max_len).filter(|tokens| (1.0..NO_LIMIT).contains(tokens));
-            settings.max_tokens = settings.max_tokens.or(length.map(|tokens| tokens as usize));
+            settings.max_tokens = settings.max_tokens.or(facts.max_tokens).or(length.map(|tokens| tokens as usize));
             settings.tokens = token_settings(tree, &config, &file)?;
             files.insert(config);
         }
+        settings.max_tokens = settings.max_tokens.or(facts.max_tokens);
         if tree.has(&map) {
             let file: BTreeMap<String, Value> = json(tree, &map)?;
             special_tokens(&file, &mut settings.tokens.special);
             files.insert(map);
         }
-        settings.tokens.plain = is_table;
+        settings.tokens.plain = facts.kind != EncoderKind::Transformer;
+        settings.tokens.known_only = facts.kind == EncoderKind::Model2Vec;
         files.extend(Some(beside(TOKENIZER)).filter(|name| tree.has(name)));
         if tree.has(PROMPTS) {
             let file: PromptsFile = json(tree, PROMPTS)?;
@@ -209,7 +212,7 @@ fn token_settings(tree: &dyn Tree, name: &str, file: &TokenizerFile) -> Result<T
         begin: token(file.add_bos_token, "bos_token"),
         end: token(file.add_eos_token, "eos_token"),
         special,
-        plain: false,
+        ..TokenSettings::default()
     })
 }
 

@@ -316,7 +316,7 @@ const KNOWN: &[KnownModel] = &[
         ..USUAL
     },
     KnownModel {
-        // A table has no limit; the model's own library cuts texts here.
+        // model2vec cuts texts here, unless the model's own files say otherwise.
         name: "potion-base-8M",
         hub_id: "minishlab/potion-base-8M",
         licence: "MIT",

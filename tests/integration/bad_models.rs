@@ -239,7 +239,7 @@ fn a_config_that_does_not_parse_or_is_of_an_unknown_family() {
     exit 2
     --- stderr
     error: [FOLDER]/model/config.json: the architecture "mamba" (model_type) is not supported
-    hint: supported are bert, distilbert, roberta, xlm-roberta
+    hint: supported are bert, distilbert, gemma3_text, model2vec, modernbert, mpnet, new, nomic_bert, qwen3, roberta, xlm-roberta
     "#);
     snap!(embed(|place| place.write("model/config.json", "{}")), @r#"
     exit 2

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::architectures::STATIC;
 use crate::error::{EngineError, Result};
 use crate::folder::{CONFIG_LIMIT, Disk, ModelFiles, WeightFiles, contained, json};
 use crate::ops::Activation;
@@ -13,6 +14,9 @@ use crate::pooling::Pooling;
 
 /// The most modules of a model; real ones have at most six.
 const MAX_MODULES: usize = 1000;
+
+/// Where model2vec cuts texts unless its configuration says otherwise (`null` for nowhere).
+const MODEL2VEC_TOKENS: usize = 512;
 
 /// The classes that a model may be made of, as errors list them.
 const SUPPORTED: &str = "a Transformer (or StaticEmbedding), a Pooling, then Dense, LayerNorm, Normalize and Dropout";
@@ -24,6 +28,8 @@ pub enum EncoderKind {
     Transformer,
     /// A table of token vectors and nothing else (`StaticEmbedding`): their mean is the text's.
     Static,
+    /// The same as model2vec makes it: tokens that it does not know are no part of a text.
+    Model2Vec,
 }
 
 /// The pooling that the model's files ask for.
@@ -68,6 +74,8 @@ pub struct FolderFacts {
     /// The pooling; none if no file says it.
     pub pooling: Option<PoolingFacts>,
     pub(crate) steps: Vec<StepFacts>,
+    /// Where the encoder's own files cut texts, in tokens: model2vec's `max_length`.
+    pub max_tokens: Option<usize>,
     /// `truncate_dim`: how many leading numbers of a vector the model's authors want.
     pub truncate: Option<usize>,
     files: BTreeSet<String>,
@@ -125,16 +133,18 @@ impl FolderFacts {
             kind: EncoderKind::Transformer,
             pooling: None,
             steps: Vec::new(),
+            max_tokens: None,
             truncate: None,
             files: BTreeSet::new(),
         };
         if files.has(MODULES) {
             facts.modules(files)?;
-        } else if files.has("config.json") {
-            facts.of_model2vec(files)?;
         }
         let config = format!("{}config.json", facts.encoder);
         if files.has(&config) {
+            if facts.kind == EncoderKind::Static || facts.pooling.is_none() {
+                facts.of_model2vec(files, &config)?;
+            }
             facts.files.insert(config);
         } else if facts.kind == EncoderKind::Transformer {
             return Err(EngineError::Missing {
@@ -229,12 +239,19 @@ impl FolderFacts {
         }
     }
 
-    /// A folder as model2vec writes it for itself: its own configuration says what `modules.json` says elsewhere.
-    fn of_model2vec<F: ModelFiles>(&mut self, files: &mut F) -> Result<(), F::Error> {
-        let config: Value = json(files, "config.json", CONFIG_LIMIT)?;
-        if config.get("model_type").and_then(Value::as_str) == Some(STATIC) {
-            self.kind = EncoderKind::Static;
-            self.pooling = Some(static_pooling("config.json"));
+    /// A folder as model2vec writes it: without `modules.json`, its own configuration says what that says elsewhere.
+    fn of_model2vec<F: ModelFiles>(&mut self, files: &mut F, name: &str) -> Result<(), F::Error> {
+        let config: Value = json(files, name, CONFIG_LIMIT)?;
+        if config.get("model_type").and_then(Value::as_str) != Some(STATIC) {
+            return Ok(());
+        }
+        self.kind = EncoderKind::Model2Vec;
+        self.max_tokens = match config.get("max_length") {
+            None => Some(MODEL2VEC_TOKENS),
+            Some(length) => length.as_u64().map(|length| length as usize),
+        };
+        if self.pooling.is_none() {
+            self.pooling = Some(static_pooling(name));
             if config.get("normalize") == Some(&Value::Bool(true)) {
                 self.steps.push(StepFacts::Normalize);
             }
@@ -279,9 +296,6 @@ impl FolderFacts {
 }
 
 const MODULES: &str = "modules.json";
-
-/// The `model_type` of a table of token vectors, as model2vec writes it.
-pub(crate) const STATIC: &str = "model2vec";
 
 fn static_pooling(file: &str) -> PoolingFacts {
     PoolingFacts { modes: vec![Pooling::Mean], include_prompt: true, width: None, file: file.to_owned() }
@@ -510,7 +524,7 @@ mod tests {
             let files =
                 [("config.json", file), ("model.safetensors", json!(0))].map(|(name, value)| (name.into(), value.to_string().into_bytes()));
             let found = FolderFacts::read(&mut Memory(files.into())).expect("a model");
-            assert_eq!((found.kind, found.normalizes()), (EncoderKind::Static, normalize));
+            assert_eq!((found.kind, found.normalizes(), found.max_tokens), (EncoderKind::Model2Vec, normalize, Some(512)));
             assert_eq!(found.pooling.expect("pooling").modes, [Pooling::Mean]);
         }
         // As sentence-transformers saves it: no configuration.

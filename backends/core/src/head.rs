@@ -95,7 +95,7 @@ impl Head {
                     fits(name, "layer norm", *width)?;
                     weights.add_folder(folder, name)?;
                     let param = |key: &str| weights.param(&format!("{name}norm.{key}"), &[*width]);
-                    Step::LayerNorm(LayerNorm { weight: param("weight")?, bias: param("bias")?, epsilon: LAYER_NORM_EPSILON })
+                    Step::LayerNorm(LayerNorm { weight: param("weight")?, bias: Some(param("bias")?), epsilon: LAYER_NORM_EPSILON })
                 }
                 StepFacts::Dense { folder: name, input, output, bias, activation, residual } => {
                     fits(name, "dense head", *input)?;

@@ -21,6 +21,6 @@ pub use facts::{EncoderKind, FolderFacts, PoolingFacts};
 pub use folder::ModelFiles;
 pub use head::Head;
 pub use model::{Model, ModelOptions};
-pub use ops::{Activation, Attention, Averaging, LayerNorm, Linear, NORM_EPSILON, Ops, Token};
+pub use ops::{Activation, Attention, Averaging, Bias, Buckets, LayerNorm, Linear, NORM_EPSILON, Ops, Reach, RmsNorm, Rope, Token};
 pub use pooling::Pooling;
 pub use weights::{Param, StoredTensor, StoredType, Weights};

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::architectures::{self, Architecture};
 use crate::engine::{EngineInfo, Precision, Runtime};
 use crate::error::Result;
-use crate::facts::{EncoderKind, FolderFacts, STATIC};
+use crate::facts::{EncoderKind, FolderFacts};
 use crate::folder::{CONFIG_LIMIT, read_json};
 use crate::head::Head;
 use crate::ops::Ops;
@@ -47,9 +47,9 @@ impl Model {
         let encoder = folder.join(&facts.encoder);
         let path = encoder.join("config.json");
         let config: Value = match facts.kind {
-            // sentence-transformers saves a table of token vectors without any configuration.
-            EncoderKind::Static if !path.exists() => json!({ "model_type": STATIC }),
-            _ => read_json(&path, CONFIG_LIMIT)?,
+            // A table of token vectors has no config.json, or one that says no more than this of its forward pass.
+            EncoderKind::Static | EncoderKind::Model2Vec => json!({ "model_type": architectures::STATIC }),
+            EncoderKind::Transformer => read_json(&path, CONFIG_LIMIT)?,
         };
         let mut weights = Weights::open(&encoder)?;
         let architecture = architectures::load(&config, &path, &weights)?;
@@ -67,14 +67,14 @@ impl Model {
         &self.folder
     }
 
-    /// The family of the forward pass, as `model_type` names it.
-    pub fn architecture(&self) -> &str {
-        self.architecture.model_type()
-    }
-
     /// Pooling, dense heads and normalization.
     pub fn head(&self) -> &Head {
         &self.head
+    }
+
+    /// The architecture, as `model_type` names it.
+    pub fn architecture(&self) -> &'static str {
+        self.architecture.model_type()
     }
 
     /// All tensors.

@@ -20,6 +20,31 @@ pub enum StoredType {
     F16,
     /// The upper half of 32-bit IEEE.
     Bf16,
+    /// 64-bit IEEE.
+    F64,
+}
+
+impl StoredType {
+    /// Bytes of a number.
+    pub fn size(self) -> usize {
+        match self {
+            StoredType::F16 | StoredType::Bf16 => 2,
+            StoredType::F32 => 4,
+            StoredType::F64 => 8,
+        }
+    }
+
+    /// Appends the numbers of whole little-endian `bytes` in single precision.
+    fn widen(self, bytes: &[u8], to: &mut Vec<f32>) {
+        match self {
+            StoredType::F32 => to.extend(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))),
+            StoredType::F16 => to.extend(bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32())),
+            StoredType::Bf16 => to.extend(bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32())),
+            StoredType::F64 => {
+                to.extend(bytes.chunks_exact(8).map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32));
+            }
+        }
+    }
 }
 
 /// One tensor where it lies in its file.
@@ -36,14 +61,19 @@ pub struct StoredTensor<'a> {
 impl<'a> StoredTensor<'a> {
     /// The values in single precision: the file's own bytes where they are aligned `f32`, else a copy.
     pub fn f32(&self) -> Cow<'a, [f32]> {
-        match self.stored {
-            StoredType::F32 => match aligned_f32(self.bytes) {
-                Some(values) => Cow::Borrowed(values),
-                None => Cow::Owned(self.bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
-            },
-            StoredType::F16 => Cow::Owned(self.bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()),
-            StoredType::Bf16 => Cow::Owned(self.bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()),
+        match self.f32_in_place() {
+            Some(values) => Cow::Borrowed(values),
+            None => {
+                let mut values = Vec::with_capacity(self.bytes.len() / self.stored.size());
+                self.stored.widen(self.bytes, &mut values);
+                Cow::Owned(values)
+            }
         }
+    }
+
+    /// The file's own bytes, if they are aligned `f32`.
+    pub fn f32_in_place(&self) -> Option<&'a [f32]> {
+        if self.stored == StoredType::F32 { aligned_f32(self.bytes) } else { None }
     }
 }
 
@@ -92,6 +122,14 @@ struct Entry {
     end: usize,
 }
 
+struct Integers {
+    shard: usize,
+    /// Bytes of a number: 4 or 8.
+    size: usize,
+    start: usize,
+    end: usize,
+}
+
 /// Every tensor of a model by name. Header length, offsets, overlaps, shapes and types are checked when it is opened, before any
 /// byte of a tensor is read.
 ///
@@ -100,14 +138,16 @@ struct Entry {
 pub struct Weights {
     shards: Vec<Shard>,
     entries: BTreeMap<String, Entry>,
-    /// Tensors of other types, such as integer position ids, which no forward pass reads.
+    /// Tensors of integers, by their place.
+    integers: BTreeMap<String, Integers>,
+    /// Tensors of other types, which no forward pass reads.
     unread: BTreeSet<String>,
 }
 
 impl Weights {
     /// The weights of a model folder: `model.safetensors`, or the shards that `model.safetensors.index.json` names.
     pub fn open(folder: &Path) -> Result<Weights> {
-        let mut weights = Weights { shards: Vec::new(), entries: BTreeMap::new(), unread: BTreeSet::new() };
+        let mut weights = Weights { shards: Vec::new(), entries: BTreeMap::new(), integers: BTreeMap::new(), unread: BTreeSet::new() };
         weights.add_folder(folder, "")?;
         Ok(weights)
     }
@@ -120,7 +160,7 @@ impl Weights {
             self.add_file(&folder.join(name), before)?;
         }
         let Some((index, promised)) = found.index else { return Ok(()) };
-        let is_there = |name: &String| self.entries.contains_key(name) || self.unread.contains(name);
+        let is_there = |name: &String| self.entries.contains_key(name) || self.has_other(name);
         match promised.iter().find(|name| !is_there(&format!("{before}{name}"))) {
             Some(name) => Err(EngineError::weights(folder.join(index), format!("the tensor {name} is in none of the shards"))),
             None => Ok(()),
@@ -137,6 +177,12 @@ impl Weights {
                 Dtype::F32 => StoredType::F32,
                 Dtype::F16 => StoredType::F16,
                 Dtype::BF16 => StoredType::Bf16,
+                Dtype::F64 => StoredType::F64,
+                Dtype::I32 | Dtype::I64 => {
+                    let ((start, end), size) = (info.data_offsets, if info.dtype == Dtype::I32 { 4 } else { 8 });
+                    self.integers.insert(format!("{prefix}{name}"), Integers { shard, size, start, end });
+                    continue;
+                }
                 // An architecture that asks for one is told that it is not there.
                 _ => {
                     self.unread.insert(format!("{prefix}{name}"));
@@ -163,6 +209,27 @@ impl Weights {
         self.entries.contains_key(name)
     }
 
+    /// Whether there is a tensor of this name that holds no floating-point numbers.
+    pub fn has_other(&self, name: &str) -> bool {
+        self.integers.contains_key(name) || self.unread.contains(name)
+    }
+
+    /// The shape of a floating-point tensor, outermost first.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.entries.get(name).map(|entry| &entry.shape[..])
+    }
+
+    /// A tensor of whole numbers, row-major; `None` if there is none of this name.
+    pub(crate) fn integers(&self, name: &str) -> Result<Option<Vec<i64>>> {
+        let Some(&Integers { shard, size, start, end }) = self.integers.get(name) else { return Ok(None) };
+        let mut bytes = vec![0; end - start];
+        self.fill(shard, start, &mut bytes, name)?;
+        Ok(Some(match size {
+            4 => bytes.chunks_exact(4).map(|b| i64::from(i32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect(),
+            _ => bytes.chunks_exact(8).map(|b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])).collect(),
+        }))
+    }
+
     /// The number format of a tensor.
     pub fn stored_type(&self, name: &str) -> Option<StoredType> {
         self.entries.get(name).map(|entry| entry.stored)
@@ -179,18 +246,40 @@ impl Weights {
     /// A copy of a tensor's bytes, for a runtime that keeps its own. Unlike [`Weights::get`] it survives a file that was cut off since
     /// it was opened: that is an error here, where touching the map would end the process.
     pub fn read(&self, name: &str) -> Result<Vec<u8>> {
-        let Some(entry) = self.entries.get(name) else {
-            return Err(EngineError::weights(self.path(), format!("the tensor {name} is missing")));
-        };
-        let shard = &self.shards[entry.shard];
+        let entry = self.entry(name)?;
         let mut bytes = vec![0; entry.end - entry.start];
-        match shard.copy(entry.start, &mut bytes) {
-            Ok(()) => Ok(bytes),
-            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-                Err(EngineError::weights(&shard.path, format!("the file was cut off after it was opened: the tensor {name} is not whole")))
-            }
-            Err(source) => Err(EngineError::Io { path: shard.path.clone(), source }),
+        self.fill(entry.shard, entry.start, &mut bytes, name)?;
+        Ok(bytes)
+    }
+
+    /// A copy of a tensor's values in single precision, made piece by piece: beside the values themselves it takes no memory, of the
+    /// process or of the file's map. As with [`Weights::read`] a file that was cut off is an error.
+    pub fn read_f32(&self, name: &str) -> Result<Vec<f32>> {
+        /// A multiple of every number's size.
+        const PIECE: usize = 1 << 20;
+        let entry = self.entry(name)?;
+        let mut values = Vec::with_capacity((entry.end - entry.start) / entry.stored.size());
+        let mut bytes = vec![0; PIECE.min(entry.end - entry.start)];
+        for at in (entry.start..entry.end).step_by(PIECE) {
+            let piece = &mut bytes[..PIECE.min(entry.end - at)];
+            self.fill(entry.shard, at, piece, name)?;
+            entry.stored.widen(piece, &mut values);
         }
+        Ok(values)
+    }
+
+    fn entry(&self, name: &str) -> Result<&Entry> {
+        self.entries.get(name).ok_or_else(|| EngineError::weights(self.path(), format!("the tensor {name} is missing")))
+    }
+
+    fn fill(&self, shard: usize, start: usize, to: &mut [u8], name: &str) -> Result<()> {
+        let shard = &self.shards[shard];
+        shard.copy(start, to).map_err(|e| match e.kind() {
+            std::io::ErrorKind::UnexpectedEof => {
+                EngineError::weights(&shard.path, format!("the file was cut off after it was opened: the tensor {name} is not whole"))
+            }
+            _ => EngineError::Io { path: shard.path.clone(), source: e },
+        })
     }
 
     /// The first file, for errors about what is missing.

@@ -1,7 +1,9 @@
 //! [`Ops`] over MLX's arrays. Operators that panic (`+`, `*`) are not used: every operation that can fail says so.
 
 use mlx_rs::{Array, Dtype, fast, ops};
-use patina_backend::{Activation, Attention, Averaging, LayerNorm, Linear, Model, NORM_EPSILON, Ops, Param, Result, Token};
+use patina_backend::{
+    Activation, Attention, Averaging, Bias, LayerNorm, Linear, Model, NORM_EPSILON, Ops, Param, Reach, Result, RmsNorm, Rope, Token,
+};
 
 use crate::device::failed;
 use crate::layout::Layout;
@@ -17,6 +19,9 @@ pub(crate) struct Arrays<'a> {
     parameters: &'a mut Parameters,
     layout: &'a Layout<'a>,
     padding: Option<Padding>,
+    /// Made once for all layers.
+    masks: Vec<(Reach, Array)>,
+    turns: Vec<(Rope, Array)>,
 }
 
 /// What attention needs of the layout, made once for all layers.
@@ -32,7 +37,7 @@ struct Padding {
 
 impl<'a> Arrays<'a> {
     pub fn new(model: &'a Model, parameters: &'a mut Parameters, layout: &'a Layout<'a>) -> Arrays<'a> {
-        Arrays { model, parameters, layout, padding: None }
+        Arrays { model, parameters, layout, padding: None, masks: Vec::new(), turns: Vec::new() }
     }
 
     fn indices(&self, values: &[u32]) -> Result<Array> {
@@ -48,6 +53,39 @@ impl<'a> Arrays<'a> {
         Ok(self.padding.insert(padding).clone())
     }
 
+    /// Which keys each query sees, bool `[rows or 1, 1, longest or 1, longest]`.
+    fn mask(&mut self, reach: Reach) -> Result<Array> {
+        if let Some((_, mask)) = self.masks.iter().find(|(known, _)| *known == reach) {
+            return Ok(mask.clone());
+        }
+        let there = self.padding()?.mask;
+        let size = shape(&[1, 1, self.layout.longest, self.layout.longest])?;
+        let places = |sees: &dyn Fn(i64) -> bool| Array::from_slice(&self.layout.distances().map(sees).collect::<Vec<bool>>(), &size);
+        let mask = match reach {
+            Reach::Row => there,
+            // What lies beyond a row's end comes after all of its tokens.
+            Reach::Causal => places(&|away| reach.sees(away)),
+            // Beyond a row's end there may be places that see no token at all: they see themselves, so that nothing is divided by zero.
+            Reach::Within { .. } => {
+                let (window, itself) = (places(&|away| reach.sees(away)), places(&|away| away == 0));
+                there.logical_and(&window).and_then(|mask| mask.logical_or(&itself)).map_err(embed)?
+            }
+        };
+        self.masks.push((reach, mask.clone()));
+        Ok(mask)
+    }
+
+    /// What positions are divided by, a number for each frequency: MLX wants their inverses.
+    fn turn(&mut self, rope: &Rope) -> Result<Array> {
+        if let Some((_, turn)) = self.turns.iter().find(|(known, _)| known == rope) {
+            return Ok(turn.clone());
+        }
+        let inverses: Vec<f32> = rope.frequencies.iter().map(|frequency| 1.0 / frequency).collect();
+        let turn = Array::from_slice(&inverses, &shape(&[inverses.len()])?);
+        self.turns.push((rope.clone(), turn.clone()));
+        Ok(turn)
+    }
+
     /// The rows of a table, in the format of hidden states.
     fn gather(&mut self, table: &Param, indices: &[u32]) -> Result<Array> {
         let indices = self.indices(indices)?;
@@ -56,15 +94,29 @@ impl<'a> Arrays<'a> {
     }
 }
 
+fn float_of(x: &Array) -> Result<Array, mlx_rs::error::Exception> {
+    x.as_dtype(Dtype::Float32)
+}
+
 fn float(x: &Array) -> Result<Array> {
-    x.as_dtype(Dtype::Float32).map_err(embed)
+    float_of(x).map_err(embed)
 }
 
 impl Ops for Arrays<'_> {
     type Tensor = Array;
 
-    fn token_embedding(&mut self, table: &Param) -> Result<Array> {
-        self.gather(table, &self.layout.ids())
+    fn token_embedding(&mut self, table: &Param, map: Option<&[u32]>) -> Result<Array> {
+        let mut ids = self.layout.ids();
+        if let Some(map) = map {
+            // Ids were checked against the vocabulary, which is the map's length.
+            ids.iter_mut().for_each(|id| *id = map[*id as usize]);
+        }
+        self.gather(table, &ids)
+    }
+
+    fn token_weights(&mut self, x: &Array, weights: &Param) -> Result<Array> {
+        let factors = self.gather(weights, &self.layout.ids())?;
+        factors.reshape(&[-1, 1]).and_then(|factors| x.multiply(&factors)).map_err(embed)
     }
 
     fn position_embedding(&mut self, table: &Param, offset: usize) -> Result<Array> {
@@ -80,9 +132,17 @@ impl Ops for Arrays<'_> {
         x.add(&row).map_err(embed)
     }
 
+    fn multiply(&mut self, a: &Array, b: &Array) -> Result<Array> {
+        a.multiply(b).map_err(embed)
+    }
+
+    fn scale(&mut self, x: &Array, factor: f32) -> Result<Array> {
+        Array::from_f32(factor).as_dtype(x.dtype()).and_then(|factor| x.multiply(&factor)).map_err(embed)
+    }
+
     fn columns(&mut self, x: &Array, start: usize, width: usize) -> Result<Array> {
-        let wanted: Vec<u32> = (start..start + width).map(|column| column as u32).collect();
-        x.take_axis(self.indices(&wanted)?, -1).map_err(embed)
+        let which: Vec<u32> = (start as u32..(start + width) as u32).collect();
+        x.take_axis(self.indices(&which)?, 1).map_err(embed)
     }
 
     fn concat(&mut self, parts: &[Array]) -> Result<Array> {
@@ -107,12 +167,27 @@ impl Ops for Arrays<'_> {
 
     fn layer_norm(&mut self, x: &Array, residual: Option<&Array>, norm: &LayerNorm) -> Result<Array> {
         let weight = self.parameters.vector(&norm.weight, self.model)?;
-        let bias = self.parameters.vector(&norm.bias, self.model)?;
+        let bias = norm.bias.as_ref().map(|bias| self.parameters.vector(bias, self.model)).transpose()?;
         match residual {
-            Some(residual) => x.add(residual).and_then(|x| fast::layer_norm(&x, &weight, &bias, norm.epsilon)),
-            None => fast::layer_norm(x, &weight, &bias, norm.epsilon),
+            Some(residual) => x.add(residual).and_then(|x| fast::layer_norm(&x, &weight, bias.as_ref(), norm.epsilon)),
+            None => fast::layer_norm(x, &weight, bias.as_ref(), norm.epsilon),
         }
         .map_err(embed)
+    }
+
+    fn rms_norm(&mut self, x: &Array, norm: &RmsNorm) -> Result<Array> {
+        let stored = self.parameters.vector(&norm.weight, self.model)?;
+        let group = shape(norm.weight.shape())?[0];
+        let normed = || {
+            let groups = x.reshape(&[-1, group])?;
+            let normed = match norm.around_one {
+                // A weight near 0 has digits that 1 + it has not in half precision.
+                true => fast::rms_norm(float_of(&groups)?, Some(&float_of(&stored)?.add(Array::from_f32(1.0))?), norm.epsilon)?,
+                false => fast::rms_norm(groups, Some(&stored), norm.epsilon)?,
+            };
+            normed.as_dtype(x.dtype())?.reshape(x.shape())
+        };
+        normed().map_err(embed)
     }
 
     fn activation(&mut self, x: &Array, activation: Activation) -> Result<Array> {
@@ -127,21 +202,58 @@ impl Ops for Arrays<'_> {
         y.and_then(|y| y.as_dtype(x.dtype())).map_err(embed)
     }
 
-    fn attention(&mut self, q: &Array, k: &Array, v: &Array, attention: Attention) -> Result<Array> {
+    /// Added to every score, and least where there is no token: `[rows, heads, longest, longest]`.
+    fn attention_bias(&mut self, bias: &Bias, heads: usize) -> Result<Array> {
+        let there = self.padding()?.mask;
+        let longest = self.layout.longest;
+        let added = match bias {
+            Bias::Linear(slopes) => {
+                let away: Vec<f32> = self.layout.distances().map(|distance| distance.unsigned_abs() as f32).collect();
+                let away = Array::from_slice(&away, &shape(&[1, 1, longest, longest])?);
+                let falling: Vec<f32> = slopes.iter().map(|slope| -slope).collect();
+                away.multiply(Array::from_slice(&falling, &shape(&[1, heads, 1, 1])?))
+            }
+            Bias::Bucketed { table, buckets } => {
+                let which: Vec<u32> = self.layout.distances().map(|distance| buckets.of(distance) as u32).collect();
+                let found = self.gather(table, &which)?;
+                let split = shape(&[1, longest, longest, heads])?;
+                found.reshape(&split).and_then(|found| found.transpose_axes(&[0, 3, 1, 2]))
+            }
+        };
+        let hidden = self.parameters.hidden();
+        // The least number of every format of hidden states.
+        let least = Array::from_f32(if hidden == Dtype::Float16 { -65504.0 } else { -1e30 });
+        added.and_then(|added| ops::select(&there, &added, &least)).and_then(|bias| bias.as_dtype(hidden)).map_err(embed)
+    }
+
+    fn attention(&mut self, q: &Array, k: &Array, v: &Array, attention: &Attention, bias: Option<&Array>) -> Result<Array> {
         let padding = self.padding()?;
-        let hidden = q.shape().last().copied().unwrap_or_default();
-        let [rows, longest, heads] = shape(&[self.layout.rows, self.layout.longest, attention.heads])?[..] else {
+        let mask = match bias {
+            Some(bias) => bias.clone(),
+            None => self.mask(attention.reach)?,
+        };
+        let turn = match &attention.rope {
+            Some(rope) => Some((self.turn(rope)?, 2 * rope.frequencies.len() as i32)),
+            None => None,
+        };
+        let [rows, longest, heads, kv_heads, width] =
+            shape(&[self.layout.rows, self.layout.longest, attention.heads, attention.kv_heads, attention.head_size])?[..]
+        else {
             unreachable!("as many sizes as were given")
         };
-        let width = hidden / heads;
-        let split = |x: &Array| {
+        let split = |x: &Array, heads: i32, turned: bool| {
             let padded = x.take_axis(&padding.pad, 0)?;
-            padded.reshape(&[rows, longest, heads, width])?.transpose_axes(&[0, 2, 1, 3])
+            let split = padded.reshape(&[rows, longest, heads, width])?.transpose_axes(&[0, 2, 1, 3])?;
+            match &turn {
+                // In the padded layout a place is a position.
+                Some((turn, size)) if turned => fast::rope(split, *size, false, None, 1.0, 0, turn),
+                _ => Ok(split),
+            }
         };
         let attend = || {
-            let scale = 1.0 / (width as f32).sqrt();
-            let attended = fast::scaled_dot_product_attention(split(q)?, split(k)?, split(v)?, scale, &padding.mask, None)?;
-            attended.transpose_axes(&[0, 2, 1, 3])?.reshape(&[rows * longest, hidden])?.take_axis(&padding.unpad, 0)
+            let (q, k, v) = (split(q, heads, true)?, split(k, kv_heads, true)?, split(v, kv_heads, false)?);
+            let attended = fast::scaled_dot_product_attention(q, k, v, attention.scale, &mask, None)?;
+            attended.transpose_axes(&[0, 2, 1, 3])?.reshape(&[rows * longest, heads * width])?.take_axis(&padding.unpad, 0)
         };
         attend().map_err(embed)
     }

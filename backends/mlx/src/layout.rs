@@ -67,6 +67,11 @@ impl Layout<'_> {
         mask
     }
 
+    /// `[longest, longest]`: how far each key's place (second) is from each query's (first), negative before it.
+    pub fn distances(&self) -> impl Iterator<Item = i64> + '_ {
+        (0..self.longest as i64).flat_map(move |query| (0..self.longest as i64).map(move |key| key - query))
+    }
+
     /// `[rows, longest]`: whether there is a token that takes part in the pooling. An idle row has one.
     pub fn pooled(&self) -> Vec<bool> {
         let mut mask = self.mask();
@@ -140,6 +145,8 @@ mod tests {
         assert_eq!(layout.mask()[17 * 18..].iter().filter(|&&there| there).count(), 1);
         assert_eq!((layout.firsts()[1], layout.firsts()[17]), (1, 0));
         assert_eq!((layout.lasts()[1], layout.lasts()[16], layout.lasts()[17]), (2, 152, 0));
+        let distances: Vec<i64> = layout.distances().collect();
+        assert_eq!((distances.len(), distances[0], distances[1], distances[18]), (18 * 18, 0, 1, -1));
         let averages = layout.averages(Averaging::Mean);
         assert_eq!(averages[160..164], [0.0, 0.5, 0.5, 0.0]);
         assert!(averages[17 * 160..].iter().all(|&weight| weight == 0.0));

@@ -128,18 +128,16 @@ fn read(param: &Param, model: &Model, format: Dtype) -> Result<Array> {
         Some(stored) => stored,
         None => return Err(EngineError::weights(model.weights().path(), format!("the tensor {} is missing", param.name()))),
     };
-    let bytes = model.weights().read(param.name())?;
     let shape = shape(param.shape())?;
     let array = match stored {
-        StoredType::F32 => {
-            let values: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-            Array::from_slice(&values, &shape)
-        }
+        StoredType::F32 | StoredType::F64 => Array::from_slice(&model.weights().read_f32(param.name())?, &shape),
         StoredType::F16 => {
+            let bytes = model.weights().read(param.name())?;
             let values: Vec<f16> = bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect();
             Array::from_slice(&values, &shape)
         }
         StoredType::Bf16 => {
+            let bytes = model.weights().read(param.name())?;
             let values: Vec<bf16> = bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]])).collect();
             Array::from_slice(&values, &shape)
         }

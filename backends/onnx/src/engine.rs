@@ -14,7 +14,9 @@ use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, Memory
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, Tensor};
-use patina_backend::{EmbeddingEngine, Embeddings, EngineError, EngineInfo, Model, Precision, Result, Runtime, StoredTensor, TokenBatch};
+use patina_backend::{
+    EmbeddingEngine, Embeddings, EngineError, EngineInfo, Model, Precision, Result, Runtime, StoredTensor, TokenBatch, Weights,
+};
 
 use crate::graph::{self, OUTPUT};
 use crate::inputs::{Data, Input};
@@ -104,25 +106,25 @@ pub fn load(model: Arc<Model>, options: &Options) -> Result<Box<dyn EmbeddingEng
         let Some(stored) = model.weights().get(name) else {
             return Err(EngineError::weights(model.weights().path(), format!("the tensor {name} is missing")));
         };
-        let (value, copy) = initializer(&stored)?;
+        let (value, copy) = initializer(model.weights(), name, &stored)?;
         copies.extend(copy);
         let value = Arc::new(value);
         // As an external initializer the optimizer and the loader find it; shared as well, the session computes with the bytes
         // where they lie instead of keeping a copy (measured: 85 MB less for a model of 90 MB).
-        builder = builder.with_external_initializer(name, Arc::clone(&value)).map_err(|e| load(&e))?;
-        builder = builder.with_initializer(name, value).map_err(|e| load(&e))?;
+        builder = builder.with_external_initializer(graph::initializer_name(name), Arc::clone(&value)).map_err(|e| load(&e))?;
+        builder = builder.with_initializer(graph::initializer_name(name), value).map_err(|e| load(&e))?;
     }
     let session = builder.commit_from_memory(&graph.bytes).map_err(|e| load(&e))?;
     Ok(Box::new(OnnxEngine { session, inputs: graph.inputs, info, _copies: copies, _model: model }))
 }
 
 /// A value over a tensor's bytes, and the copy that it lies in if they had to be converted or aligned.
-fn initializer(stored: &StoredTensor<'_>) -> Result<(DynValue, Option<Box<[f32]>>)> {
-    let values = stored.f32();
-    let (data, copy): (*const f32, _) = match values {
-        std::borrow::Cow::Borrowed(values) => (values.as_ptr(), None),
-        std::borrow::Cow::Owned(values) => {
-            let values = values.into_boxed_slice();
+fn initializer(weights: &Weights, name: &str, stored: &StoredTensor<'_>) -> Result<(DynValue, Option<Box<[f32]>>)> {
+    // Through the map only what ONNX Runtime computes with where it lies: pages that were only read to be converted would stay.
+    let (data, copy): (*const f32, _) = match stored.f32_in_place() {
+        Some(values) => (values.as_ptr(), None),
+        None => {
+            let values = weights.read_f32(name)?.into_boxed_slice();
             (values.as_ptr(), Some(values))
         }
     };

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use patina_backend::{
-    Activation, Attention, Averaging, EngineError, LayerNorm, Linear, Model, NORM_EPSILON, Ops, Param, Result, Runtime, Token,
+    Activation, Attention, Averaging, Bias, EngineError, LayerNorm, Linear, Model, NORM_EPSILON, Ops, Param, Reach, Result, RmsNorm, Rope,
+    Runtime, Token,
 };
 use prost::Message;
 
@@ -18,13 +19,18 @@ const MICROSOFT_OPSET: i64 = 1;
 /// The name of the graph's output, `[rows, dimensions]`.
 pub(crate) const OUTPUT: &str = "embeddings";
 
+/// The name of a tensor's initializer in the graph: no tensor's name can meet another value's.
+pub(crate) fn initializer_name(tensor: &str) -> String {
+    format!("weights/{tensor}")
+}
+
 /// A graph as bytes, and what must be given to it.
 pub(crate) struct Graph {
     /// A serialized `ModelProto` without any weights.
     pub bytes: Vec<u8>,
     /// Its inputs, in order.
     pub inputs: Vec<Input>,
-    /// Its initializers, by the names of the tensors.
+    /// The tensors that its initializers are; [`initializer_name`] gives the initializer of each.
     pub parameters: BTreeSet<String>,
 }
 
@@ -40,7 +46,7 @@ pub(crate) fn record(model: &Model) -> Result<Graph> {
     };
     let element = |input: &Input| match input {
         Input::Lengths => proto::INT32,
-        Input::Averages(_) | Input::Beyond => proto::FLOAT,
+        Input::Averages(_) | Input::Beyond | Input::Window(_) | Input::Distances => proto::FLOAT,
         _ => proto::INT64,
     };
     let graph = proto::Graph {
@@ -75,6 +81,15 @@ struct Recorder {
     parameters: BTreeSet<String>,
     inputs: Vec<Input>,
     constants: BTreeSet<String>,
+    /// Cosines and sines of each token's angles, made once for all layers.
+    turns: Vec<(Rope, Turn)>,
+}
+
+/// A number for each token and frequency.
+#[derive(Clone)]
+struct Turn {
+    cosines: Value,
+    sines: Value,
 }
 
 /// The name of a value in the graph.
@@ -123,19 +138,20 @@ impl Recorder {
 
     /// An initializer whose bytes are given when the session is made.
     fn parameter(&mut self, param: &Param) -> Value {
+        let name = initializer_name(param.name());
         if self.parameters.insert(param.name().to_owned()) {
             let entry = |key: &str, value: &str| proto::StringEntry { key: key.into(), value: value.into() };
             self.initializers.push(proto::Tensor {
                 dims: param.shape().iter().map(|&n| n as i64).collect(),
                 data_type: proto::FLOAT,
-                name: param.name().to_owned(),
+                name: name.clone(),
                 raw_data: None,
                 // Never opened: every parameter is given by name.
                 external_data: vec![entry("location", "model.safetensors")],
                 data_location: Some(proto::EXTERNAL),
             });
         }
-        param.name().to_owned()
+        name
     }
 
     fn constant(&mut self, name: String, data_type: i32, dims: Vec<i64>, raw: Vec<u8>) -> Value {
@@ -165,6 +181,61 @@ impl Recorder {
         self.constant(format!("float {value:e}"), proto::FLOAT, vec![], value.to_le_bytes().to_vec())
     }
 
+    fn floats(&mut self, name: String, dims: &[usize], values: &[f32]) -> Value {
+        let raw = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.constant(name, proto::FLOAT, dims.iter().map(|&n| n as i64).collect(), raw)
+    }
+
+    /// `x` with another shape; -1 is whatever is left.
+    fn reshape(&mut self, x: &str, shape: &[i64]) -> Value {
+        let shape = self.ints(shape);
+        self.op("Reshape", &[x, &shape], vec![])
+    }
+
+    fn turn(&mut self, rope: &Rope) -> Result<Turn> {
+        if let Some((_, turn)) = self.turns.iter().find(|(known, _)| known == rope) {
+            return Ok(turn.clone());
+        }
+        let positions = self.input(Input::Positions(0))?;
+        let positions = self.op("Cast", &[&positions], vec![Attribute::int("to", proto::FLOAT.into())]);
+        let positions = self.reshape(&positions, &[-1, 1]);
+        let name = format!("frequencies {}", self.turns.len());
+        let frequencies = self.floats(name, &[1, rope.frequencies.len()], &rope.frequencies);
+        let angles = self.op("Mul", &[&positions, &frequencies], vec![]);
+        let turn = Turn { cosines: self.op("Cos", &[&angles], vec![]), sines: self.op("Sin", &[&angles], vec![]) };
+        self.turns.push((rope.clone(), turn.clone()));
+        Ok(turn)
+    }
+
+    /// The heads of `[tokens, heads * head_size]` turned by their positions. The operator looks each token's angles up in a table of
+    /// positions: the table given has a row for each token of the batch.
+    fn turned(&mut self, x: &str, heads: usize, head_size: usize, rope: &Rope) -> Result<Value> {
+        let Turn { cosines, sines } = self.turn(rope)?;
+        let numbers = self.input(Input::Numbers)?;
+        let width = (heads * head_size) as i64;
+        let row = self.reshape(x, &[1, -1, width]);
+        let turned = 2 * rope.frequencies.len();
+        let attributes = match turned == head_size {
+            true => vec![],
+            false => vec![Attribute::int("num_heads", heads as i64), Attribute::int("rotary_embedding_dim", turned as i64)],
+        };
+        let turned = self.fused("RotaryEmbedding", &[&row, &numbers, &cosines, &sines], attributes);
+        Ok(self.reshape(&turned, &[-1, width]))
+    }
+
+    /// Each head of keys or values as often as queries share it: `[tokens, kv_heads * head_size]` to `[tokens, heads * head_size]`.
+    fn shared(&mut self, x: &str, attention: &Attention) -> Value {
+        let Attention { heads, kv_heads, head_size, .. } = *attention;
+        if heads == kv_heads {
+            return x.to_owned();
+        }
+        let split = self.reshape(x, &[-1, kv_heads as i64, head_size as i64]);
+        let which: Vec<i64> = (0..heads).map(|head| (head / (heads / kv_heads)) as i64).collect();
+        let which = self.ints(&which);
+        let repeated = self.op("Gather", &[&split, &which], vec![Attribute::int("axis", 1)]);
+        self.reshape(&repeated, &[-1, (heads * head_size) as i64])
+    }
+
     fn gather(&mut self, x: &str, indices: &str) -> Value {
         self.op("Gather", &[x, indices], vec![Attribute::int("axis", 0)])
     }
@@ -173,10 +244,24 @@ impl Recorder {
 impl Ops for Recorder {
     type Tensor = Value;
 
-    fn token_embedding(&mut self, table: &Param) -> Result<Value> {
+    fn token_embedding(&mut self, table: &Param, map: Option<&[u32]>) -> Result<Value> {
+        let name = format!("map of {}", table.name());
         let table = self.parameter(table);
-        let ids = self.input(Input::Ids)?;
+        let mut ids = self.input(Input::Ids)?;
+        if let Some(map) = map {
+            let raw = map.iter().flat_map(|&row| i64::from(row).to_le_bytes()).collect();
+            let map = self.constant(name, proto::INT64, vec![map.len() as i64], raw);
+            ids = self.gather(&map, &ids);
+        }
         Ok(self.gather(&table, &ids))
+    }
+
+    fn token_weights(&mut self, x: &Value, weights: &Param) -> Result<Value> {
+        let weights = self.parameter(weights);
+        let ids = self.input(Input::Ids)?;
+        let factors = self.gather(&weights, &ids);
+        let factors = self.reshape(&factors, &[-1, 1]);
+        Ok(self.op("Mul", &[x, &factors], vec![]))
     }
 
     fn position_embedding(&mut self, table: &Param, offset: usize) -> Result<Value> {
@@ -196,9 +281,18 @@ impl Ops for Recorder {
         Ok(self.op("Add", &[x, &row], vec![]))
     }
 
+    fn multiply(&mut self, a: &Value, b: &Value) -> Result<Value> {
+        Ok(self.op("Mul", &[a, b], vec![]))
+    }
+
+    fn scale(&mut self, x: &Value, factor: f32) -> Result<Value> {
+        let factor = self.scalar_float(factor);
+        Ok(self.op("Mul", &[x, &factor], vec![]))
+    }
+
     fn columns(&mut self, x: &Value, start: usize, width: usize) -> Result<Value> {
-        let [start, end, axis] = [start, start + width, 1].map(|n| self.ints(&[n as i64]));
-        Ok(self.op("Slice", &[x, &start, &end, &axis], vec![]))
+        let [from, to, axis] = [start as i64, (start + width) as i64, 1].map(|n| self.ints(&[n]));
+        Ok(self.op("Slice", &[x, &from, &to, &axis], vec![]))
     }
 
     fn concat(&mut self, parts: &[Value]) -> Result<Value> {
@@ -220,12 +314,31 @@ impl Ops for Recorder {
 
     fn layer_norm(&mut self, x: &Value, residual: Option<&Value>, norm: &LayerNorm) -> Result<Value> {
         let weight = self.parameter(&norm.weight);
-        let bias = self.parameter(&norm.bias);
+        let bias = norm.bias.as_ref().map(|bias| self.parameter(bias));
         let epsilon = Attribute::float("epsilon", norm.epsilon);
+        let mut inputs = vec![&**x];
+        inputs.extend(residual.map(|residual| &**residual));
+        inputs.push(&weight);
+        inputs.extend(bias.as_deref());
         Ok(match residual {
-            Some(residual) => self.fused("SkipLayerNormalization", &[x, residual, &weight, &bias], vec![epsilon]),
-            None => self.op("LayerNormalization", &[x, &weight, &bias], vec![epsilon, Attribute::int("axis", -1)]),
+            Some(_) => self.fused("SkipLayerNormalization", &inputs, vec![epsilon]),
+            None => self.op("LayerNormalization", &inputs, vec![epsilon, Attribute::int("axis", -1)]),
         })
+    }
+
+    fn rms_norm(&mut self, x: &Value, norm: &RmsNorm) -> Result<Value> {
+        let group = norm.weight.shape()[0] as i64;
+        let mut weight = self.parameter(&norm.weight);
+        if norm.around_one {
+            let one = self.scalar_float(1.0);
+            weight = self.op("Add", &[&weight, &one], vec![]);
+        }
+        // The groups of a row become rows, and the shape that comes back is the one that was given.
+        let shape = self.op("Shape", &[x], vec![]);
+        let groups = self.reshape(x, &[-1, group]);
+        let attributes = vec![Attribute::float("epsilon", norm.epsilon), Attribute::int("axis", -1)];
+        let normed = self.op("SimplifiedLayerNormalization", &[&groups, &weight], attributes);
+        Ok(self.op("Reshape", &[&normed, &shape], vec![]))
     }
 
     fn activation(&mut self, x: &Value, activation: Activation) -> Result<Value> {
@@ -238,13 +351,53 @@ impl Ops for Recorder {
         })
     }
 
-    fn attention(&mut self, q: &Value, k: &Value, v: &Value, attention: Attention) -> Result<Value> {
+    fn attention_bias(&mut self, bias: &Bias, heads: usize) -> Result<Value> {
+        match bias {
+            Bias::Linear(slopes) => {
+                let distances = self.input(Input::Distances)?;
+                let falling: Vec<f32> = slopes.iter().map(|slope| -slope).collect();
+                let slopes = self.floats("slopes".into(), &[1, heads, 1, 1], &falling);
+                Ok(self.op("Mul", &[&distances, &slopes], vec![]))
+            }
+            Bias::Bucketed { table, buckets } => {
+                let table = self.parameter(table);
+                let buckets = self.input(Input::Buckets(*buckets))?;
+                // [query, key, heads] to [1, heads, query, key]
+                let found = self.gather(&table, &buckets);
+                let found = self.op("Transpose", &[&found], vec![Attribute::ints("perm", &[2, 0, 1])]);
+                let axis = self.ints(&[0]);
+                Ok(self.op("Unsqueeze", &[&found, &axis], vec![]))
+            }
+        }
+    }
+
+    fn attention(&mut self, q: &Value, k: &Value, v: &Value, attention: &Attention, bias: Option<&Value>) -> Result<Value> {
+        let (mut q, mut k) = (q.clone(), k.clone());
+        if let Some(rope) = &attention.rope {
+            q = self.turned(&q, attention.heads, attention.head_size, rope)?;
+            k = self.turned(&k, attention.kv_heads, attention.head_size, rope)?;
+        }
+        let (k, v) = (self.shared(&k, attention), self.shared(v, attention));
         let pad = self.input(Input::Pad)?;
         let unpad = self.input(Input::Unpad)?;
-        let lengths = self.input(Input::Lengths)?;
-        let [q, k, v] = [q, k, v].map(|x| self.gather(x, &pad));
-        let heads = Attribute::int("num_heads", attention.heads as i64);
-        let attended = self.fused("MultiHeadAttention", &[&q, &k, &v, "", &lengths], vec![heads]);
+        let [q, k, v] = [q, k, v].map(|x| self.gather(&x, &pad));
+        let mut attributes = vec![Attribute::int("num_heads", attention.heads as i64), Attribute::float("scale", attention.scale)];
+        let bias = match (bias, attention.reach) {
+            (Some(bias), _) => bias.clone(),
+            (None, reach @ Reach::Within { .. }) => self.input(Input::Window(reach))?,
+            (None, Reach::Row) => String::new(),
+            (None, Reach::Causal) => {
+                attributes.push(Attribute::int("unidirectional", 1));
+                String::new()
+            }
+        };
+        // What lies beyond a row's end comes after all of its tokens, so that a causal one does not see it either.
+        let lengths = if attention.reach == Reach::Causal { String::new() } else { self.input(Input::Lengths)? };
+        let mut inputs = vec![&*q, &*k, &*v, "", &*lengths, &*bias];
+        while inputs.last() == Some(&"") {
+            inputs.pop();
+        }
+        let attended = self.fused("MultiHeadAttention", &inputs, attributes);
         let flat = self.op("Flatten", &[&attended], vec![Attribute::int("axis", 2)]);
         Ok(self.gather(&flat, &unpad))
     }

@@ -1,6 +1,6 @@
 //! What a generated graph takes: arrays that the engine computes from a packed batch.
 
-use patina_backend::{Averaging, TokenBatch};
+use patina_backend::{Averaging, Buckets, Reach, TokenBatch};
 
 /// One input of the graph. `tokens`, `rows` and `longest` (tokens of the longest row) vary from batch to batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,14 @@ pub(crate) enum Input {
     Lasts,
     /// float `[rows, tokens]`: each token's weight in its row's sum, 0 in the others' and for tokens that take no part in the pooling.
     Averages(Averaging),
+    /// int64 `[1, tokens]`: 0, 1, 2, ...
+    Numbers,
+    /// float `[1, 1, longest, longest]`: 0 where the reach lets a place (first) see another (second), the most negative float elsewhere.
+    Window(Reach),
+    /// float `[1, 1, longest, longest]`: how many places apart two places of a row are.
+    Distances,
+    /// int64 `[longest, longest]`: the bucket of each key's place (second) minus each query's (first).
+    Buckets(Buckets),
     /// float `[rows, longest, 1]`: 0 where there is a token that takes part in the pooling, the most negative float elsewhere.
     Beyond,
 }
@@ -45,6 +53,10 @@ impl Input {
             Input::Averages(Averaging::Mean) => "averages",
             Input::Averages(Averaging::SqrtLength) => "averages_by_root",
             Input::Averages(Averaging::ByPosition) => "averages_by_position",
+            Input::Numbers => "numbers",
+            Input::Window(_) => "window",
+            Input::Distances => "distances",
+            Input::Buckets(_) => "buckets",
             Input::Beyond => "beyond",
         }
     }
@@ -56,6 +68,9 @@ impl Input {
             Input::Pad => &["rows", "longest"],
             Input::Lengths | Input::Firsts | Input::Lasts => &["rows"],
             Input::Averages(_) => &["rows", "tokens"],
+            Input::Numbers => &["one", "tokens"],
+            Input::Window(_) | Input::Distances => &["one", "one", "longest", "longest"],
+            Input::Buckets(_) => &["longest", "longest"],
             Input::Beyond => &["rows", "longest", "one"],
         }
     }
@@ -91,6 +106,10 @@ impl Input {
                 }
                 Data::Float(weights)
             }
+            Input::Numbers => Data::Int64((0..tokens as i64).collect()),
+            Input::Window(reach) => Data::Float(distances(longest).map(|away| if reach.sees(away) { 0.0 } else { f32::MIN }).collect()),
+            Input::Distances => Data::Float(distances(longest).map(|away| away.unsigned_abs() as f32).collect()),
+            Input::Buckets(buckets) => Data::Int64(distances(longest).map(|away| buckets.of(away) as i64).collect()),
             Input::Beyond => {
                 let place = |(length, out)| (0..longest).map(move |at| if (out..length).contains(&at) { 0.0 } else { f32::MIN });
                 Data::Float(batch.lengths().zip(left_out()).flat_map(place).collect())
@@ -104,6 +123,11 @@ impl Input {
         };
         (self.dimensions().iter().map(size).collect(), data)
     }
+}
+
+/// How far each key's place (second) is from each query's (first), negative before it, `[longest, longest]`.
+fn distances(longest: usize) -> impl Iterator<Item = i64> {
+    (0..longest as i64).flat_map(move |query| (0..longest as i64).map(move |key| key - query))
 }
 
 #[cfg(test)]
@@ -128,6 +152,23 @@ mod tests {
         assert_eq!(ints(Input::Lengths), [2, 3]);
         assert_eq!(ints(Input::Firsts), [0, 2]);
         assert_eq!(ints(Input::Lasts), [1, 4]);
+        assert_eq!(ints(Input::Numbers), [0, 1, 2, 3, 4]);
+        assert_eq!(ints(Input::Buckets(Buckets { count: 8, farthest: 4 })), [0, 5, 6, 1, 0, 5, 2, 1, 0]);
+    }
+
+    #[test]
+    fn what_attention_adds_has_a_number_for_each_query_and_key() {
+        let batch = TokenBatch::from_rows([&[7u32, 8][..], &[9, 10, 11]]);
+        let floats = |input: Input| match input.of(&batch) {
+            (shape, Data::Float(values)) => (shape, values),
+            _ => panic!("not floats"),
+        };
+        let no = f32::MIN;
+        assert_eq!(
+            floats(Input::Window(Reach::Within { before: 1, after: 0 })),
+            (vec![1, 1, 3, 3], vec![0.0, no, no, 0.0, 0.0, no, no, 0.0, 0.0])
+        );
+        assert_eq!(floats(Input::Distances).1, [0.0, 1.0, 2.0, 1.0, 0.0, 1.0, 2.0, 1.0, 0.0]);
     }
 
     #[test]

@@ -65,17 +65,23 @@ pub(crate) struct Attribute {
     pub f: Option<f32>,
     #[prost(int64, optional, tag = "3")]
     pub i: Option<i64>,
+    #[prost(int64, repeated, packed = "false", tag = "8")]
+    pub ints: Vec<i64>,
     #[prost(int32, tag = "20")]
     pub kind: i32,
 }
 
 impl Attribute {
     pub fn int(name: &str, value: i64) -> Attribute {
-        Attribute { name: name.into(), f: None, i: Some(value), kind: 2 }
+        Attribute { name: name.into(), f: None, i: Some(value), ints: vec![], kind: 2 }
     }
 
     pub fn float(name: &str, value: f32) -> Attribute {
-        Attribute { name: name.into(), f: Some(value), i: None, kind: 1 }
+        Attribute { name: name.into(), f: Some(value), i: None, ints: vec![], kind: 1 }
+    }
+
+    pub fn ints(name: &str, values: &[i64]) -> Attribute {
+        Attribute { name: name.into(), f: None, i: None, ints: values.to_vec(), kind: 7 }
     }
 }
 

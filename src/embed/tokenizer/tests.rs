@@ -141,3 +141,33 @@ fn a_cut_without_room_for_text_is_refused() {
     let error = Tokenizer::open(&fixture("wordpiece", "tokenizer.json"), 2, false, &TokenSettings::default()).err().expect("no room");
     assert!(error.message().contains("cut to 2 tokens, of which 2 are special"), "{error:?}");
 }
+
+/// The golden static models carry their tokenizers, and the ids that model2vec and sentence-transformers gave: the one leaves out what it
+/// does not know, the other does not.
+#[test]
+fn tables_of_token_vectors_get_the_ids_of_their_libraries() {
+    #[derive(Deserialize)]
+    struct Golden {
+        text: String,
+        #[serde(default)]
+        input_ids: Vec<u32>,
+    }
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/golden");
+    let read = |path: PathBuf| -> Vec<Golden> { serde_json::from_slice(&std::fs::read(path).expect("cases")).expect("cases") };
+    for name in ["static-model2vec", "static-model2vec-mapped", "static-model2vec-weights", "static-sentence-transformers"] {
+        let folder = golden.join(name);
+        let model = ModelFolder::open(&folder).expect(name);
+        let tokens = &model.settings().tokens;
+        assert_eq!((tokens.plain, tokens.known_only), (true, name != "static-sentence-transformers"), "{name}");
+        let most = model.max_tokens().unwrap_or(4096);
+        let tokenizer = Tokenizer::open(&model.tokenizer().expect("a tokenizer"), most, false, tokens).expect(name);
+        let cases = read(folder.join("cases.json"));
+        assert!(cases.len() > 3, "{name}");
+        for case in cases {
+            assert_eq!(tokenizer.ids("", &case.text).expect(name), case.input_ids, "{name}: {:?}", case.text);
+        }
+        for case in read(folder.join("no_tokens.json")) {
+            assert!(tokenizer.ids("", &case.text).is_err(), "{name}: {:?} has no tokens", case.text);
+        }
+    }
+}

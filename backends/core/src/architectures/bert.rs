@@ -5,7 +5,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::post_norm::{Finder, Layer, PostNormEncoder, check_sizes};
+use super::layers::{Facts, FeedForward, Finder, Projection, SelfAttention, check_sizes, unsupported};
+use super::post_norm::{Layer, Positions, PostNormEncoder, full_attention};
 use super::{activation, parse};
 use crate::error::{EngineError, Result};
 use crate::weights::Weights;
@@ -33,9 +34,12 @@ fn default_epsilon() -> f32 {
     1e-12
 }
 
-/// BERT: positions from 0.
+/// BERT: positions from 0. Its later relatives that share its `model_type` are told by their positions.
 pub(super) fn load(config: &Value, path: &Path, weights: &Weights) -> Result<PostNormEncoder> {
-    encoder(parse(config, path)?, path, weights, "bert", 0)
+    match config.get("position_embedding_type").and_then(Value::as_str) {
+        Some("alibi") => super::jina_bert::load(config, path, weights),
+        _ => encoder(parse(config, path)?, path, weights, "bert", 0),
+    }
 }
 
 /// RoBERTa and XLM-RoBERTa: the first position is the one after the padding id.
@@ -50,42 +54,50 @@ fn encoder(config: Config, path: &Path, weights: &Weights, base: &str, first_pos
     check_sizes(path, hidden, heads, layers, config.layer_norm_eps)?;
     match config.position_embedding_type.as_deref() {
         None | Some("absolute") => {}
-        Some(other) => {
-            let reason = format!("the position embedding {other:?} is not supported; \"absolute\" is");
-            return Err(EngineError::model(path, reason));
-        }
+        Some(other) => return Err(unsupported(path, "the position embedding", &format!("{other:?}"), "\"absolute\"")),
     }
-    let find = Finder::new(weights, base, "embeddings.word_embeddings.weight", config.layer_norm_eps);
+    let find = Finder::new(weights, &[base, "xlm-roberta"], "embeddings.word_embeddings.weight", config.layer_norm_eps);
     let Some(max_tokens) = config.max_position_embeddings.checked_sub(first_position).filter(|&n| n > 0) else {
         return Err(EngineError::model(path, format!("{} positions leave no room for a token", config.max_position_embeddings)));
     };
+    let activation = activation(&config.hidden_act, path)?;
     let layer = |n: usize| {
         let at = format!("encoder.layer.{n}");
         Ok(Layer {
-            query: find.linear(&format!("{at}.attention.self.query"), hidden, hidden)?,
-            key: find.linear(&format!("{at}.attention.self.key"), hidden, hidden)?,
-            value: find.linear(&format!("{at}.attention.self.value"), hidden, hidden)?,
-            output: find.linear(&format!("{at}.attention.output.dense"), hidden, hidden)?,
+            attention: SelfAttention {
+                projection: Projection::Separate {
+                    query: find.linear(&format!("{at}.attention.self.query"), hidden, hidden)?,
+                    key: find.linear(&format!("{at}.attention.self.key"), hidden, hidden)?,
+                    value: find.linear(&format!("{at}.attention.self.value"), hidden, hidden)?,
+                },
+                head_norms: None,
+                norms: None,
+                attention: full_attention(hidden, heads),
+                output: find.linear(&format!("{at}.attention.output.dense"), hidden, hidden)?,
+            },
             attention_norm: find.norm(&format!("{at}.attention.output.LayerNorm"), hidden)?,
-            intermediate: find.linear(&format!("{at}.intermediate.dense"), hidden, inner)?,
-            feed_forward: find.linear(&format!("{at}.output.dense"), inner, hidden)?,
+            second_norm: None,
+            feed_forward: FeedForward::Plain {
+                up: find.linear(&format!("{at}.intermediate.dense"), hidden, inner)?,
+                activation,
+                down: find.linear(&format!("{at}.output.dense"), inner, hidden)?,
+            },
             feed_forward_norm: find.norm(&format!("{at}.output.LayerNorm"), hidden)?,
         })
     };
     Ok(PostNormEncoder {
-        hidden,
-        max_tokens,
-        vocabulary: config.vocab_size,
+        facts: Facts { hidden, max_tokens, vocabulary: config.vocab_size },
         tokens: find.param("embeddings.word_embeddings.weight", &[config.vocab_size, hidden])?,
-        positions: find.param("embeddings.position_embeddings.weight", &[config.max_position_embeddings, hidden])?,
-        first_position,
+        positions: Some(Positions {
+            table: find.param("embeddings.position_embeddings.weight", &[config.max_position_embeddings, hidden])?,
+            first: first_position,
+        }),
         token_types: match config.type_vocab_size {
             0 => None,
             types => Some(find.param("embeddings.token_type_embeddings.weight", &[types, hidden])?),
         },
         norm: find.norm("embeddings.LayerNorm", hidden)?,
-        heads,
-        activation: activation(&config.hidden_act, path)?,
+        bias: None,
         layers: (0..layers).map(layer).collect::<Result<_>>()?,
     })
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::post_norm::{Finder, Layer, PostNormEncoder, check_sizes};
+use super::layers::{Facts, FeedForward, Finder, Projection, SelfAttention, check_sizes};
+use super::post_norm::{Layer, Positions, PostNormEncoder, full_attention};
 use super::{activation, parse};
 use crate::error::Result;
 use crate::weights::Weights;
@@ -28,31 +29,42 @@ pub(super) fn load(config: &Value, path: &Path, weights: &Weights) -> Result<Pos
     let config: Config = parse(config, path)?;
     let Config { dim: hidden, hidden_dim: inner, n_layers: layers, n_heads: heads, .. } = config;
     check_sizes(path, hidden, heads, layers, EPSILON)?;
-    let find = Finder::new(weights, "distilbert", "embeddings.word_embeddings.weight", EPSILON);
+    let find = Finder::new(weights, &["distilbert"], "embeddings.word_embeddings.weight", EPSILON);
+    let activation = activation(&config.activation, path)?;
     let layer = |n: usize| {
         let at = format!("transformer.layer.{n}");
         Ok(Layer {
-            query: find.linear(&format!("{at}.attention.q_lin"), hidden, hidden)?,
-            key: find.linear(&format!("{at}.attention.k_lin"), hidden, hidden)?,
-            value: find.linear(&format!("{at}.attention.v_lin"), hidden, hidden)?,
-            output: find.linear(&format!("{at}.attention.out_lin"), hidden, hidden)?,
+            attention: SelfAttention {
+                projection: Projection::Separate {
+                    query: find.linear(&format!("{at}.attention.q_lin"), hidden, hidden)?,
+                    key: find.linear(&format!("{at}.attention.k_lin"), hidden, hidden)?,
+                    value: find.linear(&format!("{at}.attention.v_lin"), hidden, hidden)?,
+                },
+                head_norms: None,
+                norms: None,
+                attention: full_attention(hidden, heads),
+                output: find.linear(&format!("{at}.attention.out_lin"), hidden, hidden)?,
+            },
             attention_norm: find.norm(&format!("{at}.sa_layer_norm"), hidden)?,
-            intermediate: find.linear(&format!("{at}.ffn.lin1"), hidden, inner)?,
-            feed_forward: find.linear(&format!("{at}.ffn.lin2"), inner, hidden)?,
+            second_norm: None,
+            feed_forward: FeedForward::Plain {
+                up: find.linear(&format!("{at}.ffn.lin1"), hidden, inner)?,
+                activation,
+                down: find.linear(&format!("{at}.ffn.lin2"), inner, hidden)?,
+            },
             feed_forward_norm: find.norm(&format!("{at}.output_layer_norm"), hidden)?,
         })
     };
     Ok(PostNormEncoder {
-        hidden,
-        max_tokens: config.max_position_embeddings,
-        vocabulary: config.vocab_size,
+        facts: Facts { hidden, max_tokens: config.max_position_embeddings, vocabulary: config.vocab_size },
         tokens: find.param("embeddings.word_embeddings.weight", &[config.vocab_size, hidden])?,
-        positions: find.param("embeddings.position_embeddings.weight", &[config.max_position_embeddings, hidden])?,
-        first_position: 0,
+        positions: Some(Positions {
+            table: find.param("embeddings.position_embeddings.weight", &[config.max_position_embeddings, hidden])?,
+            first: 0,
+        }),
         token_types: None,
         norm: find.norm("embeddings.LayerNorm", hidden)?,
-        heads,
-        activation: activation(&config.activation, path)?,
+        bias: None,
         layers: (0..layers).map(layer).collect::<Result<_>>()?,
     })
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::layers::{Facts, Finder, check_sizes};
 use super::parse;
-use super::post_norm::{Finder, check_sizes};
 use crate::error::Result;
 use crate::ops::{Activation, LayerNorm, Linear, Ops};
 use crate::weights::{Param, Weights};
@@ -22,9 +22,7 @@ struct Config {
 
 /// `norm(x + silu(x W^T + b))` of each token's embedding `x`: no positions, no attention.
 pub(super) struct BagOfTokens {
-    pub hidden: usize,
-    pub max_tokens: usize,
-    pub vocabulary: usize,
+    pub facts: Facts,
     tokens: Param,
     dense: Linear,
     norm: LayerNorm,
@@ -34,11 +32,9 @@ pub(super) struct BagOfTokens {
 pub(super) fn load(config: &Value, path: &Path, weights: &Weights) -> Result<BagOfTokens> {
     let Config { hidden_size: hidden, vocab_size, max_position_embeddings, layer_norm_eps } = parse(config, path)?;
     check_sizes(path, hidden, 1, 1, layer_norm_eps)?;
-    let find = Finder::new(weights, "bert", "embeddings.word_embeddings.weight", layer_norm_eps);
+    let find = Finder::new(weights, &["bert"], "embeddings.word_embeddings.weight", layer_norm_eps);
     Ok(BagOfTokens {
-        hidden,
-        max_tokens: max_position_embeddings,
-        vocabulary: vocab_size,
+        facts: Facts { hidden, max_tokens: max_position_embeddings, vocabulary: vocab_size },
         tokens: find.param("embeddings.word_embeddings.weight", &[vocab_size, hidden])?,
         dense: find.linear("encoder.layer.0.attention.output.dense", hidden, hidden)?,
         norm: find.norm("embeddings.LayerNorm", hidden)?,
@@ -47,7 +43,7 @@ pub(super) fn load(config: &Value, path: &Path, weights: &Weights) -> Result<Bag
 
 impl BagOfTokens {
     pub fn forward<O: Ops>(&self, ops: &mut O) -> Result<O::Tensor> {
-        let x = ops.token_embedding(&self.tokens)?;
+        let x = ops.token_embedding(&self.tokens, None)?;
         let y = ops.linear(&x, &self.dense)?;
         let y = ops.activation(&y, Activation::Silu)?;
         let sum = ops.add(&x, &y)?;

@@ -4,7 +4,18 @@ mod bert;
 mod distilbert;
 #[cfg(feature = "conformance")]
 mod fictitious;
+mod gemma3;
+mod gte;
+mod jina_bert;
+mod layers;
+mod modernbert;
+mod mpnet;
+mod nomic_bert;
 mod post_norm;
+mod pre_norm;
+mod qwen3;
+mod rope;
+mod static_table;
 
 use std::path::Path;
 
@@ -14,7 +25,11 @@ use serde_json::Value;
 use crate::error::{EngineError, Result};
 use crate::ops::{Activation, Ops};
 use crate::weights::Weights;
+use layers::Facts;
+use modernbert::ModernBert;
 use post_norm::PostNormEncoder;
+use pre_norm::PreNormDecoder;
+use static_table::StaticTable;
 
 /// An encoder with its parameters found and checked.
 pub struct Architecture {
@@ -22,9 +37,12 @@ pub struct Architecture {
     encoder: Encoder,
 }
 
-/// The shapes of encoders; families share one where only names differ.
+/// The shapes of encoders; families share one where only names and parts differ.
 enum Encoder {
     PostNorm(PostNormEncoder),
+    ModernBert(ModernBert),
+    PreNorm(PreNormDecoder),
+    Static(StaticTable),
     #[cfg(feature = "conformance")]
     Fictitious(fictitious::BagOfTokens),
 }
@@ -37,12 +55,22 @@ const FAMILIES: &[(&str, Load)] = &[
     ("distilbert", |config, path, weights| distilbert::load(config, path, weights).map(Encoder::PostNorm)),
     #[cfg(feature = "conformance")]
     (FICTITIOUS, |config, path, weights| fictitious::load(config, path, weights).map(Encoder::Fictitious)),
+    ("gemma3_text", |config, path, weights| gemma3::load(config, path, weights).map(Encoder::PreNorm)),
+    (STATIC, |_, path, weights| static_table::load(path, weights).map(Encoder::Static)),
+    ("modernbert", |config, path, weights| modernbert::load(config, path, weights).map(Encoder::ModernBert)),
+    ("mpnet", |config, path, weights| mpnet::load(config, path, weights).map(Encoder::PostNorm)),
+    ("new", |config, path, weights| gte::load(config, path, weights).map(Encoder::PostNorm)),
+    ("nomic_bert", |config, path, weights| nomic_bert::load(config, path, weights).map(Encoder::PostNorm)),
+    ("qwen3", |config, path, weights| qwen3::load(config, path, weights).map(Encoder::PreNorm)),
     ("roberta", |config, path, weights| bert::load_roberta(config, path, weights).map(Encoder::PostNorm)),
     ("xlm-roberta", |config, path, weights| bert::load_roberta(config, path, weights).map(Encoder::PostNorm)),
 ];
 
 /// The `model_type` that only the conformance suite knows.
 pub(crate) const FICTITIOUS: &str = "fictitious";
+
+/// The `model_type` of static models; sentence-transformers' own say it by the class of their first module.
+pub(crate) const STATIC: &str = "model2vec";
 
 /// Every supported `model_type`, sorted.
 pub fn supported() -> impl Iterator<Item = &'static str> {
@@ -62,7 +90,11 @@ pub(crate) fn load(config: &Value, path: &Path, weights: &Weights) -> Result<Arc
             hint: Some(format!("supported are {}", supported.join(", "))),
         });
     };
-    Ok(Architecture { model_type, encoder: load(config, path, weights)? })
+    let architecture = Architecture { model_type, encoder: load(config, path, weights)? };
+    if architecture.max_tokens() == 0 || architecture.vocabulary() == 0 {
+        return Err(EngineError::model(path, "the config leaves no room for a token (max_position_embeddings, vocab_size)"));
+    }
+    Ok(architecture)
 }
 
 impl Architecture {
@@ -73,28 +105,27 @@ impl Architecture {
 
     /// Numbers of a hidden state.
     pub fn hidden(&self) -> usize {
-        match &self.encoder {
-            Encoder::PostNorm(encoder) => encoder.hidden,
-            #[cfg(feature = "conformance")]
-            Encoder::Fictitious(encoder) => encoder.hidden,
-        }
+        self.facts().hidden
     }
 
     /// The longest row in tokens.
     pub fn max_tokens(&self) -> usize {
-        match &self.encoder {
-            Encoder::PostNorm(encoder) => encoder.max_tokens,
-            #[cfg(feature = "conformance")]
-            Encoder::Fictitious(encoder) => encoder.max_tokens,
-        }
+        self.facts().max_tokens
     }
 
-    /// Rows of the embedding table.
+    /// Every id is below it.
     pub fn vocabulary(&self) -> usize {
+        self.facts().vocabulary
+    }
+
+    fn facts(&self) -> &Facts {
         match &self.encoder {
-            Encoder::PostNorm(encoder) => encoder.vocabulary,
+            Encoder::PostNorm(encoder) => &encoder.facts,
+            Encoder::ModernBert(encoder) => &encoder.facts,
+            Encoder::PreNorm(decoder) => &decoder.facts,
+            Encoder::Static(table) => &table.facts,
             #[cfg(feature = "conformance")]
-            Encoder::Fictitious(encoder) => encoder.vocabulary,
+            Encoder::Fictitious(encoder) => &encoder.facts,
         }
     }
 
@@ -102,6 +133,9 @@ impl Architecture {
     pub(crate) fn forward<O: Ops>(&self, ops: &mut O) -> Result<O::Tensor> {
         match &self.encoder {
             Encoder::PostNorm(encoder) => encoder.forward(ops),
+            Encoder::ModernBert(encoder) => encoder.forward(ops),
+            Encoder::PreNorm(decoder) => decoder.forward(ops),
+            Encoder::Static(table) => table.forward(ops),
             #[cfg(feature = "conformance")]
             Encoder::Fictitious(encoder) => encoder.forward(ops),
         }

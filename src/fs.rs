@@ -5,11 +5,14 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// How often a lock that somebody holds is looked at again.
+const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 /// How the names of files and folders begin that are not whole yet.
 const ASIDE: &str = ".patina-";
 
@@ -85,6 +88,11 @@ pub fn replace_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Re
     Ok(())
 }
 
+/// An empty folder for what only this run needs, in the system's place for such; removed with all in it when dropped.
+pub fn scratch_folder() -> Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix(ASIDE).tempdir().map_err(|e| Error::io("create", &std::env::temp_dir(), e))
+}
+
 /// Copies a file into place atomically and returns the SHA-256 of the bytes that were copied.
 pub fn copy_atomic(from: &Path, to: &Path) -> Result<String> {
     let mut source = File::open(from).map_err(|e| Error::io("read", from, e))?;
@@ -101,6 +109,111 @@ pub fn copy_atomic(from: &Path, to: &Path) -> Result<String> {
         }
     })?;
     Ok(hex(&hash.finalize()))
+}
+
+/// A file that grows over several runs before it takes its name: what a cut-off run wrote is the next one's beginning.
+#[derive(Debug)]
+pub struct Partial {
+    path: PathBuf,
+    file: File,
+    length: u64,
+}
+
+impl Partial {
+    /// Opens the unfinished file at `path`, or makes an empty one.
+    pub fn open(path: &Path) -> Result<Partial> {
+        create_folder(parent(path))?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(|e| Error::io("open", path, e))?;
+        let length = file.metadata().map_err(|e| Error::io("read", path, e))?.len();
+        Ok(Partial { path: path.to_path_buf(), file, length })
+    }
+
+    /// Bytes so far.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Gives what is there to `each`, block by block, and stands at the end after it.
+    pub fn read_back(&mut self, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let failed = |e| Error::io("read", &self.path, e);
+        self.file.seek(SeekFrom::Start(0)).map_err(failed)?;
+        let mut block = vec![0; 1 << 20];
+        let mut length = 0;
+        loop {
+            let n = self.file.read(&mut block).map_err(failed)?;
+            if n == 0 {
+                self.length = length;
+                return Ok(());
+            }
+            length += n as u64;
+            each(&block[..n])?;
+        }
+    }
+
+    /// Adds bytes at the end.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        let written = self.file.seek(SeekFrom::Start(self.length)).and_then(|_| self.file.write_all(bytes));
+        written.map_err(|e| Error::io("write", &self.path, e))?;
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Empties it.
+    pub fn restart(&mut self) -> Result<()> {
+        self.file.set_len(0).map_err(|e| Error::io("write", &self.path, e))?;
+        self.length = 0;
+        Ok(())
+    }
+
+    /// Syncs it and gives it the name `to`, in the same file system.
+    pub fn finish(self, to: &Path) -> Result<()> {
+        self.file.sync_all().map_err(|e| Error::io("sync", &self.path, e))?;
+        drop(self.file);
+        rename(&self.path, to)
+    }
+
+    /// Removes it.
+    pub fn discard(self) -> Result<()> {
+        drop(self.file);
+        remove_file(&self.path)
+    }
+}
+
+/// Renames a file within a file system, over what has that name.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    create_folder(parent(to))?;
+    fs::rename(from, to).map_err(|e| Error::io("rename", to, e))?;
+    sync_folder(parent(to));
+    Ok(())
+}
+
+/// Makes `link` a symbolic link with this text, in place of what is there. `false` where the file system or the user's rights know no
+/// such links; nothing was changed then.
+pub fn symbolic_link(text: &Path, link: &Path) -> Result<bool> {
+    let folder = parent(link);
+    create_folder(folder)?;
+    let aside = folder.join(format!("{ASIDE}{}.tmp", std::process::id()));
+    remove_file(&aside)?;
+    #[cfg(unix)]
+    let made = std::os::unix::fs::symlink(text, &aside);
+    #[cfg(windows)]
+    let made = std::os::windows::fs::symlink_file(text, &aside);
+    #[cfg(not(any(unix, windows)))]
+    let made = Err::<(), _>(std::io::Error::from(std::io::ErrorKind::Unsupported));
+    // Windows: 1 is "no such function", 1314 "a required privilege is not held".
+    let unknown = |e: &std::io::Error| {
+        matches!(e.kind(), std::io::ErrorKind::Unsupported | std::io::ErrorKind::PermissionDenied)
+            || (cfg!(windows) && matches!(e.raw_os_error(), Some(1 | 1314)))
+    };
+    match made {
+        Ok(()) => {}
+        Err(e) if unknown(&e) => return Ok(false),
+        Err(e) => return Err(Error::io("link", link, e)),
+    }
+    fs::rename(&aside, link).map_err(|e| Error::io("link", link, e))?;
+    sync_folder(folder);
+    Ok(true)
 }
 
 /// Makes a folder and the ones above it.
@@ -187,6 +300,28 @@ pub struct Lock {
 impl Lock {
     /// Takes the lock at `path`, or fails with [`ErrorKind::Busy`] and who holds it.
     pub fn acquire(path: &Path, doing: &str) -> Result<Lock> {
+        match Lock::attempt(path, doing)? {
+            Ok(lock) => Ok(lock),
+            Err(holder) => Err(Error::new(ErrorKind::Busy, format!("the project is in use by {holder}"))
+                .at(path)
+                .hint("wait for it to end, or stop it, then run the command again")),
+        }
+    }
+
+    /// Takes the lock at `path` as soon as it is free. While it is not, `taken` is called with who holds it, some times a second; an
+    /// error of it ends the waiting.
+    pub fn wait(path: &Path, doing: &str, mut taken: impl FnMut(&str) -> Result<()>) -> Result<Lock> {
+        loop {
+            match Lock::attempt(path, doing)? {
+                Ok(lock) => return Ok(lock),
+                Err(holder) => taken(&holder)?,
+            }
+            std::thread::sleep(LOCK_INTERVAL);
+        }
+    }
+
+    /// The lock, or who holds it.
+    fn attempt(path: &Path, doing: &str) -> Result<Result<Lock, String>> {
         create_folder(parent(path))?;
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(|e| Error::io("open", path, e))?;
@@ -195,13 +330,8 @@ impl Lock {
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 let _ = file.take(200).read_to_string(&mut holder);
-                let holder = match holder.trim() {
-                    "" => "another process".to_owned(),
-                    holder => holder.to_owned(),
-                };
-                return Err(Error::new(ErrorKind::Busy, format!("the project is in use by {holder}"))
-                    .at(path)
-                    .hint("wait for it to end, or stop it, then run the command again"));
+                let holder = holder.trim();
+                return Ok(Err(if holder.is_empty() { "another process".to_owned() } else { holder.to_owned() }));
             }
             Err(TryLockError::Error(e)) => return Err(Error::io("lock", path, e)),
         }
@@ -211,7 +341,7 @@ impl Lock {
             .and_then(|()| file.seek(SeekFrom::Start(0)))
             .and_then(|_| writeln!(file, "patina {doing} (process {})", std::process::id()));
         told.map_err(|e| Error::io("write", path, e))?;
-        Ok(Lock { _file: file })
+        Ok(Ok(Lock { _file: file }))
     }
 }
 
@@ -267,6 +397,65 @@ mod tests {
         assert!(error.message().contains("patina oxidize (process "), "{error}");
         drop(first);
         Lock::acquire(&path, "scrape").expect("free again");
+    }
+
+    #[test]
+    fn who_waits_for_the_lock_gets_it_or_gives_up() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("lock");
+        let mut first = Some(Lock::acquire(&path, "fetch").expect("free"));
+        let mut holders = Vec::new();
+        Lock::wait(&path, "fetch", |holder| {
+            holders.push(holder.to_owned());
+            first = None;
+            Ok(())
+        })
+        .expect("free after one look");
+        assert!(holders.len() == 1 && holders[0].starts_with("patina fetch (process "), "{holders:?}");
+        let held = Lock::acquire(&path, "fetch").expect("free again");
+        let error = Lock::wait(&path, "fetch", |_| Err(Error::interrupted())).expect_err("gives up");
+        assert_eq!(error.kind(), ErrorKind::Interrupted);
+        drop(held);
+    }
+
+    #[test]
+    fn a_partial_file_goes_on_where_it_stopped() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let (path, whole) = (folder.path().join("a.incomplete"), folder.path().join("b/a"));
+        let mut partial = Partial::open(&path).expect("new");
+        partial.append(b"one ").expect("append");
+        drop(partial);
+        let mut partial = Partial::open(&path).expect("again");
+        assert_eq!(partial.length(), 4);
+        let mut seen = Vec::new();
+        partial
+            .read_back(|block| {
+                seen.extend_from_slice(block);
+                Ok(())
+            })
+            .expect("read back");
+        partial.append(b"two").expect("append");
+        assert_eq!(seen, b"one ");
+        partial.finish(&whole).expect("finish");
+        assert_eq!((fs::read(&whole).expect("whole"), path.exists()), (b"one two".to_vec(), false));
+        let mut partial = Partial::open(&path).expect("new");
+        partial.append(b"x").expect("append");
+        partial.restart().expect("restart");
+        assert_eq!((partial.length(), fs::metadata(&path).expect("file").len()), (0, 0));
+        partial.discard().expect("discard");
+        assert!(!path.exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_replaces_what_is_there() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let link = folder.path().join("a/link");
+        for text in ["../one", "../two"] {
+            assert!(symbolic_link(Path::new(text), &link).expect("link"));
+            assert_eq!(fs::read_link(&link).expect("link"), Path::new(text));
+        }
+        assert_eq!(fs::read_dir(folder.path().join("a")).expect("folder").count(), 1);
     }
 
     #[test]

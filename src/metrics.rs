@@ -1,11 +1,12 @@
-//! How good a ranking is, as trec_eval defines it, and how sure one can be of the difference between two systems.
+//! How good a ranking is, as trec_eval defines it, how well two series agree, and how sure one can be of a figure or of a difference.
 //!
 //! The measures take the documents of one query, best first, and its judgements (a grade above 0 is relevant; a document that is
 //! not judged is not relevant). The values are those of `pytrec_eval`: `ndcg_cut_k` with linear gain, `recip_rank` cut at k,
-//! `recall_k`, `map`. One thing differs on purpose: among equal scores trec_eval puts the greater document id (as a string)
-//! first, [`best_first`] the smaller one.
+//! `recall_k`, `map`. Among equal scores trec_eval puts the greater document id (as a string) first: [`trec_order`] does so, for figures
+//! that are to be those of others; inside Patina [`best_first`] puts the smaller one first.
 
 mod bootstrap;
+mod correlation;
 pub mod random;
 
 use std::cmp::Ordering;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 pub use bootstrap::{
     Interval, LEVEL, RESAMPLES, bootstrap_difference, bootstrap_difference_by_group, bootstrap_mean, bootstrap_mean_by_group,
 };
+pub use correlation::{average_ranks, bootstrap_correlations, pearson, spearman};
 
 /// The judgements of one query: the grade of each judged document; 0 means judged and not relevant.
 pub type Judgements<D> = BTreeMap<D, u32>;
@@ -22,6 +24,14 @@ pub type Judgements<D> = BTreeMap<D, u32>;
 pub fn best_first<D: Ord>(a: &(D, f64), b: &(D, f64)) -> Ordering {
     let key = |score: f64| if score.is_nan() { f64::NEG_INFINITY } else { score };
     key(b.1).total_cmp(&key(a.1)).then_with(|| a.0.cmp(&b.0))
+}
+
+/// Orders scored documents as trec_eval does: best first by the score in single precision, which is all that it keeps of one, ties by
+/// the greater document id; a score that is NaN comes last.
+pub fn trec_order<D: Ord>(a: &(D, f64), b: &(D, f64)) -> Ordering {
+    // Adding 0 makes -0 the 0 that it equals.
+    let key = |score: f64| if score.is_nan() { f32::NEG_INFINITY } else { score as f32 + 0.0 };
+    key(b.1).total_cmp(&key(a.1)).then_with(|| b.0.cmp(&a.0))
 }
 
 /// Normalised discounted cumulative gain of the first `k`: the gain is the grade, the discount log2(rank + 1), the ideal ranking
@@ -86,6 +96,39 @@ mod tests {
         close(average_precision(&ranked, &judged), 0.30666666666666664);
     }
 
+    /// Random runs with ties, graded, negative and missing judgements: fixtures that pytrec_eval made (`tests/fixtures/metrics/make.py`).
+    #[test]
+    fn random_runs_have_the_values_of_pytrec_eval() {
+        let cases: Vec<serde_json::Value> =
+            serde_json::from_str(include_str!("../tests/fixtures/metrics/rankings.json")).expect("the fixture");
+        assert!(cases.len() >= 40);
+        let mut ties = 0;
+        for (number, case) in cases.iter().enumerate() {
+            let pairs = |key: &str| -> Vec<(&str, f64)> {
+                let object = case[key].as_object().expect("an object");
+                object.iter().map(|(id, value)| (id.as_str(), value.as_f64().expect("a number"))).collect()
+            };
+            let mut run = pairs("run");
+            run.sort_by(trec_order);
+            ties += run.windows(2).filter(|pair| pair[0].1 as f32 == pair[1].1 as f32).count();
+            let ranked: Vec<&str> = run.iter().map(|pair| pair.0).collect();
+            let judged: Judgements<&str> = pairs("qrels").into_iter().map(|(id, grade)| (id, grade.max(0.0) as u32)).collect();
+            for (name, value) in [
+                ("ndcg_cut_3", ndcg(&ranked, &judged, 3)),
+                ("ndcg_cut_10", ndcg(&ranked, &judged, 10)),
+                ("recip_rank_10", reciprocal_rank(&ranked, &judged, 10)),
+                ("recall_10", recall(&ranked, &judged, 10)),
+                ("recall_100", recall(&ranked, &judged, 100)),
+                ("map", average_precision(&ranked, &judged)),
+                ("map_cut_20", average_precision(&ranked[..ranked.len().min(20)], &judged)),
+            ] {
+                let expected = case["expected"][name].as_f64().expect("a value");
+                assert!((value - expected).abs() < 1e-9, "case {number}, {name}: {value} is not {expected}");
+            }
+        }
+        assert!(ties > 500, "the fixture has {ties} ties");
+    }
+
     #[test]
     fn small_cases_by_hand() {
         let ranked: Vec<u64> = (1..=12).collect();
@@ -105,5 +148,13 @@ mod tests {
         let mut scored = [(3, 0.5), (9, f64::NAN), (2, 0.5), (7, 0.9), (1, -1.0)];
         scored.sort_by(best_first);
         assert_eq!(scored.iter().map(|pair| pair.0).collect::<Vec<_>>(), [7, 2, 3, 1, 9]);
+        scored.sort_by(trec_order);
+        assert_eq!(scored.iter().map(|pair| pair.0).collect::<Vec<_>>(), [7, 3, 2, 1, 9]);
+        let mut close = [("B", 0.0), ("a", -0.0), ("b", 0.5), ("c", 0.5 + 1e-12)];
+        close.sort_by(trec_order);
+        assert_eq!(close.map(|pair| pair.0), ["c", "b", "a", "B"], "single precision decides, then the bytes of the id");
+        let mut close = [("c", 0.5), ("b", 0.5 + 1e-12)];
+        close.sort_by(trec_order);
+        assert_eq!(close.map(|pair| pair.0), ["c", "b"]);
     }
 }

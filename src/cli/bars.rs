@@ -45,6 +45,9 @@ impl Progress for Bars {
     fn begin(&self, label: &str, total: Option<u64>, unit: &'static str) {
         let bar = self.terminal.then(|| {
             let (bar, template) = match total {
+                Some(total) if unit == "B" => {
+                    (ProgressBar::new(total), "{msg:>12} [{bar:28}] {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left")
+                }
                 Some(total) => (ProgressBar::new(total), "{msg:>12} [{bar:28}] {human_pos}/{human_len} {prefix}  {per_sec}  {eta} left"),
                 None => (ProgressBar::new_spinner(), "{msg:>12} {spinner} {human_pos} {prefix}  {per_sec}"),
             };

@@ -162,7 +162,7 @@ fn text(doctor: &Doctor, style: &Style) -> String {
         }
     }
     if doctor.models.is_empty() {
-        out += "model        none here: patina model import FOLDER\n";
+        out += "model        none here: patina model fetch NAME, or patina model import FOLDER\n";
     }
     for problem in &doctor.problems {
         out += &format!("{}      {}\n", style.bad("problem"), problem.message);

@@ -3,6 +3,7 @@
 mod bars;
 mod doctor;
 mod embed;
+mod eval;
 mod init;
 mod model;
 mod oxidize;
@@ -67,6 +68,9 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Compare the runtimes and precisions of this build on the same texts, and certify what may share an index.
     Parity(parity::Arguments),
+    /// Measure a model on labelled data: pairs of sentences, or a retrieval set in BEIR's layout.
+    #[command(subcommand)]
+    Eval(eval::Command),
     /// The models on this machine.
     #[command(subcommand)]
     Model(model::Command),
@@ -102,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&context, arguments),
         Command::Doctor(arguments) => doctor::run(&context, arguments),
         Command::Parity(arguments) => parity::run(&context, arguments),
+        Command::Eval(command) => eval::run(&context, command),
         Command::Model(command) => model::run(&context, command),
         Command::Runtime(command) => runtime::run(&context, command),
     })

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use patina_backend::Model;
+use serde::Serialize;
 
 use crate::cli::Context;
 use crate::cli::project::Project;
-use crate::cli::report::{Style, count};
+use crate::cli::report::{Style, count, plural};
 use crate::error::{ErrorKind, Result};
+use crate::model::hub::{self, HubSettings};
 use crate::model::{self, Cache, KnownModel, ModelFolder, ModelRef, ModelReport, registry};
 use crate::progress::Job;
 
@@ -22,6 +24,16 @@ pub(super) enum Command {
         #[arg(long)]
         name: Option<String>,
     },
+    /// Fetch a model from the hub into the cache that the hub's clients share, and check it.
+    #[command(after_help = FETCH_HELP)]
+    Fetch {
+        /// A name that `patina model list` shows, or OWNER/NAME; a branch, tag or commit may follow.
+        #[arg(value_name = "NAME[@REVISION]")]
+        model: String,
+        /// Use no network: find the model here, or fail.
+        #[arg(long)]
+        offline: bool,
+    },
     /// The models that are here, and the ones that Patina knows.
     List,
     /// One model: files, hashes, prompts, and what its forward pass is.
@@ -31,14 +43,19 @@ pub(super) enum Command {
     },
 }
 
+const FETCH_HELP: &str = "Environment, as the hub's own clients read it: HF_ENDPOINT (a mirror), HF_TOKEN (sent to the endpoint alone), \
+HF_HOME and HF_HUB_CACHE (where the cache is), HF_HUB_OFFLINE, HF_HUB_DOWNLOAD_TIMEOUT (seconds that a server may say nothing; 10), \
+HTTPS_PROXY, ALL_PROXY, NO_PROXY. PATINA_HUB_RETRY_DELAY: seconds before the first repetition; 0.5.";
+
 pub(super) fn run(context: &Context, command: Command) -> Result<()> {
     let cache = Cache::open()?;
     match command {
         Command::Import { source, name } => {
             let progress = context.report.progress();
             let folder = model::import(&cache, &source, name.as_deref(), Job::new(progress.as_ref(), &context.cancel))?;
-            show(context, &cache, &folder)
+            show(context, &cache, &folder, None)
         }
+        Command::Fetch { model, offline } => fetch(context, &cache, &model, offline),
         Command::List => list(context, &cache),
         Command::Show { model } => {
             let root = Project::at(context.project.as_deref())?.root;
@@ -50,10 +67,50 @@ pub(super) fn run(context: &Context, command: Command) -> Result<()> {
                 {
                     show_known(context, model)
                 }
-                (found, _) => show(context, &cache, &found?),
+                (found, _) => show(context, &cache, &found?, None),
             }
         }
     }
+}
+
+/// What a fetch did, beside the model.
+#[derive(Serialize)]
+struct Transfer {
+    /// Files that this run fetched; none if all were here.
+    fetched_files: usize,
+    fetched_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    model: ModelReport,
+    #[serde(flatten)]
+    transfer: Option<Transfer>,
+}
+
+fn fetch(context: &Context, cache: &Cache, model: &str, offline: bool) -> Result<()> {
+    let reference = ModelRef::parse(model)?;
+    let settings = HubSettings::of_this_user(offline)?;
+    let progress = context.report.progress();
+    let job = Job::new(progress.as_ref(), &context.cancel);
+    let fetched = hub::fetch(cache, &reference, &settings, job)?;
+    let name = fetched.folder.name();
+    context.report.note(&match (fetched.files, fetched.commit) {
+        (0, Some(commit)) => format!("{name} is here already, commit {commit}"),
+        (0, None) => format!("{name} is here already"),
+        (files, commit) => {
+            let commit = commit.unwrap_or_default();
+            format!("fetched {}, {} bytes, commit {commit}", plural(files, "file"), count(fetched.bytes))
+        }
+    });
+    // What was imported under the name was chosen by hand, and is found first.
+    let found = cache.find(&reference, cache.root())?;
+    if found.path() != fetched.folder.path() && found.identity(cache, job)? != fetched.folder.identity(cache, job)? {
+        let folder = found.path().display();
+        context.report.note(&format!("note: another {name}, which was imported into {folder}, is used while it is there"));
+    }
+    show(context, cache, &fetched.folder, Some(Transfer { fetched_files: fetched.files, fetched_bytes: fetched.bytes }))
 }
 
 /// Everything that is here, then what is known and not here.
@@ -97,7 +154,7 @@ fn list(context: &Context, cache: &Cache) -> Result<()> {
     })
 }
 
-fn show(context: &Context, cache: &Cache, folder: &ModelFolder) -> Result<()> {
+fn show(context: &Context, cache: &Cache, folder: &ModelFolder, transfer: Option<Transfer>) -> Result<()> {
     let identity = folder.identity(cache, Job::silent())?;
     let mut report = ModelReport::here(folder, Some(&identity), None);
     // A model without modules.json can be used with a recipe that says its pooling; it is shown as far as it is known.
@@ -111,7 +168,8 @@ fn show(context: &Context, cache: &Cache, folder: &ModelFolder) -> Result<()> {
         report.max_tokens = Some(report.max_tokens.map_or(model.max_tokens(), |tokens| tokens.min(model.max_tokens())));
     }
     let normalized = model.as_ref().map(|model| model.head().normalizes());
-    context.report.result(&report, |style| text(&report, normalized, style))
+    let shown = Shown { model: report, transfer };
+    context.report.result(&shown, |style| text(&shown.model, normalized, style))
 }
 
 /// What the table knows of a model that is not on this machine.

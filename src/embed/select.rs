@@ -11,7 +11,14 @@ use crate::embed::provision;
 use crate::error::{Error, Result};
 use crate::recipe::RuntimeChoice;
 
-pub use patina_onnx::Purpose;
+/// What vectors are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// They are stored, under the name of the runtime that makes them.
+    Bulk,
+    /// A question or two: it may be put to an index of the other runtime's vectors where parity is certified.
+    Query,
+}
 
 cfg_if! {
     if #[cfg(backend_onnx)] {
@@ -129,8 +136,7 @@ pub(super) fn loader(settings: &Settings) -> Result<Loader> {
     match settings.runtime {
         Runtime::Onnx => {
             let provision::Located { path: library, origin, .. } = provision::find(&provision::Places::of_this_machine())?;
-            let (threads, precision, purpose) = (settings.threads, settings.precision, settings.purpose);
-            let options = patina_onnx::Options { library, threads, precision, purpose };
+            let options = patina_onnx::Options { library, threads: settings.threads, precision: settings.precision };
             Ok(Box::new(move |model| patina_onnx::load(model, &options).map_err(|error| for_named(error, origin))))
         }
         Runtime::Mlx => {

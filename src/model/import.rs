@@ -10,6 +10,7 @@ use super::record::{self, HashedFile, Identity, Record};
 use super::reference::ModelRef;
 use super::registry;
 use super::tree::{Below, Folder, Tree};
+use super::turn;
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::progress::Job;
@@ -20,7 +21,8 @@ const NAMED: usize = 5;
 const EMPTY_NAMES: [&str; 8] = ["model", "models", "snapshot", "snapshots", "src", "data", "weights", "tmp"];
 
 /// Imports the model in `source`, a folder or an archive (`.whl`, `.zip`), and returns it from the cache. Only the files that belong
-/// to a model are copied; a model of that name that is there already is replaced when the new one is whole.
+/// to a model are copied; a model of that name that is there already is replaced when the new one is whole. One import at a time: a
+/// second process waits.
 ///
 /// Without a `name` it is told by the hash of its weights, or else by the folder's name.
 ///
@@ -57,11 +59,7 @@ fn bring(cache: &Cache, tree: &mut dyn Tree, is_folder: bool, given: Option<Mode
         None => name_of(&mut model, &layout, is_folder.then(|| source.join(&root)).as_deref(), job)?,
     };
     let Some(cache_name) = reference.cache_name() else { return Err(Error::bug("a folder's path is no name")) };
-    // Only the registry's own revision is known to the byte.
-    let known = match &reference {
-        ModelRef::Known { model, revision: None } => Some(*model),
-        _ => None,
-    };
+    let known = reference.pinned();
     let sizes: Vec<u64> = layout.files.iter().map(|file| model.size(file).unwrap_or(0)).collect();
     for (file, size) in layout.files.iter().zip(&sizes) {
         if let Some(known) = known.and_then(|known| known.file(file)).filter(|known| known.size != *size) {
@@ -69,6 +67,7 @@ fn bring(cache: &Cache, tree: &mut dyn Tree, is_folder: bool, given: Option<Mode
             return Err(Error::corrupt(message).at(&source).hint(OTHER_NAME));
         }
     }
+    let _turn = turn::take(&cache.root().join("import.lock"), "model import", "imports a model", || job.check(), job)?;
     let place = cache.place(&cache_name)?;
     job.progress.begin("importing the model", Some(sizes.iter().sum()), "B");
     fs::replace_folder(&place, |aside| {

@@ -1,4 +1,5 @@
-//! What an import writes down beside the files, and the identity that follows from the files' hashes.
+//! What an import writes down beside the files, and a fetch elsewhere, since the hub's cache is shared; and the identity that follows from
+//! the files' hashes.
 
 use std::path::Path;
 
@@ -61,7 +62,7 @@ fn of_lines<'a>(files: impl Iterator<Item = &'a HashedFile>) -> String {
     fs::sha256(lines.as_bytes())
 }
 
-/// What an import writes down.
+/// What an import or a fetch writes down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The format's version.
@@ -84,12 +85,16 @@ pub struct Record {
 
 /// The record of a model folder, `None` if it has none.
 pub(super) fn read(folder: &Path) -> Result<Option<Record>> {
-    let path = folder.join(FILE);
+    read_from(&folder.join(FILE), "import the model again")
+}
+
+/// The record at a path, `None` if there is none; `again` is the hint if it is damaged.
+pub(super) fn read_from(path: &Path, again: &str) -> Result<Option<Record>> {
     if !path.exists() {
         return Ok(None);
     }
-    let damaged = |message: String| Error::corrupt(message).at(&path).hint("import the model again");
-    let bytes = fs::read_limited(&path, MAX_BYTES)?;
+    let damaged = |message: String| Error::corrupt(message).at(path).hint(again);
+    let bytes = fs::read_limited(path, MAX_BYTES)?;
     let record: Record = serde_json::from_slice(&bytes).map_err(|e| damaged(format!("the record of the import does not parse: {e}")))?;
     if record.version != VERSION {
         return Err(damaged(format!("the record of the import has version {}; this Patina reads {VERSION}", record.version)));
@@ -99,7 +104,12 @@ pub(super) fn read(folder: &Path) -> Result<Option<Record>> {
 
 /// Writes the record of a model folder.
 pub(super) fn write(folder: &Path, record: &Record) -> Result<()> {
+    write_to(&folder.join(FILE), record)
+}
+
+/// Writes a record to a path.
+pub(super) fn write_to(path: &Path, record: &Record) -> Result<()> {
     let mut json = serde_json::to_vec_pretty(record).map_err(|e| Error::bug("the record cannot be written as JSON").caused_by(e))?;
     json.push(b'\n');
-    fs::write_atomic(&folder.join(FILE), |out| out.write_all(&json))
+    fs::write_atomic(path, |out| out.write_all(&json))
 }

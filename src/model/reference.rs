@@ -95,6 +95,14 @@ impl ModelRef {
         }
     }
 
+    /// The registry's entry if its own revision is meant, which is known to the byte.
+    pub(super) fn pinned(&self) -> Option<&'static KnownModel> {
+        match self {
+            ModelRef::Known { model, revision: None } => Some(model),
+            _ => None,
+        }
+    }
+
     /// `owner/name` on the hub, as far as there is one.
     pub fn hub_id(&self) -> Option<String> {
         match self {

@@ -38,7 +38,7 @@ pub struct ModelReport {
     pub here: bool,
     /// Where.
     pub path: Option<PathBuf>,
-    /// What it was imported from.
+    /// What it was imported or fetched from.
     pub source: Option<String>,
     /// SHA-256 over its files; see [`Identity`].
     pub identity: Option<String>,
@@ -83,9 +83,9 @@ impl ModelReport {
         };
         ModelReport {
             name: model.name().to_owned(),
-            hub_id: record.and_then(|record| record.hub_id.clone()),
-            revision: record.and_then(|record| record.revision.clone()),
-            licence: record.and_then(|record| record.licence.clone()),
+            hub_id: record.and_then(|record| record.hub_id.clone()).or(model.hub().map(|hub| hub.id.clone())),
+            revision: record.and_then(|record| record.revision.clone()).or(model.hub().map(|hub| hub.commit.clone())),
+            licence: record.and_then(|record| record.licence.clone()).or(model.hub().and(known).map(|known| known.licence.to_owned())),
             gated: known.map(|known| known.gated),
             architecture: known.map(|known| known.architecture.to_owned()),
             here: true,

@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::cache::Cache;
-use super::files::ModelFolder;
+use super::files::{HubPlace, ModelFolder};
+use super::git_hash::GitHash;
+use super::hub_cache;
 use super::record::{HashedFile, Identity};
 use super::tree::{Folder, Tree};
 use crate::error::{Error, Result};
@@ -21,6 +23,8 @@ use crate::progress::Job;
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 /// The most bytes of a stamp file: a thousand files with their hashes.
 const MAX_BYTES: u64 = 1 << 20;
+/// The most bytes of a file that the hub keeps in git itself; it takes none of more than ten million.
+const MAX_IN_GIT: u64 = 64 << 20;
 const VERSION: u32 = 1;
 
 /// What the system says about a file; if any of it differs, the file is hashed again.
@@ -135,6 +139,9 @@ impl ModelFolder {
 
     /// The identity, if it is still the one that was imported.
     fn unchanged(&self, identity: Identity) -> Result<Identity> {
+        if let Some(hub) = self.hub() {
+            return self.as_on_the_hub(identity, hub);
+        }
         let Some(record) = self.record().filter(|record| record.identity != identity.sha256) else { return Ok(identity) };
         for file in &record.files {
             match identity.files.iter().find(|now| now.path == file.path) {
@@ -144,6 +151,50 @@ impl ModelFolder {
             }
         }
         Err(Error::corrupt("the imported model has files that were not imported").at(self.path()).hint(AGAIN))
+    }
+
+    /// The identity, if every file is the one that was fetched: by the record, or else by the name of the blob, which other clients give it
+    /// too. Files that are in the folder for others are theirs.
+    fn as_on_the_hub(&self, identity: Identity, hub: &HubPlace) -> Result<Identity> {
+        let again = format!("run `patina model fetch {}`, which fetches again what is damaged", hub.reference);
+        let recorded = self.record().map(|record| record.files.as_slice()).unwrap_or_default();
+        for file in recorded {
+            if !identity.files.iter().any(|now| now.path == file.path) {
+                return Err(Error::corrupt("a file of the fetched model is gone").at(self.path().join(&file.path)).hint(again));
+            }
+        }
+        for file in &identity.files {
+            let recorded = recorded.iter().find(|recorded| recorded.path == file.path).map(|recorded| recorded.sha256.clone());
+            let known = hub.pinned.and_then(|known| known.file(&file.path)).map(|known| known.sha256.to_owned());
+            if let Some(expected) = recorded.iter().chain(&known).find(|expected| **expected != file.sha256) {
+                return Err(self.not_the_same(&file.path, expected, &file.sha256).hint(again));
+            }
+            if recorded.is_none() {
+                self.as_its_blob(file, &again)?;
+            }
+        }
+        Ok(identity)
+    }
+
+    /// That a file is what its blob is called. Those that git names are small, so that it costs little to read them again.
+    fn as_its_blob(&self, file: &HashedFile, again: &str) -> Result<()> {
+        let path = self.path().join(&file.path);
+        let Some(name) = hub_cache::blob_name(&path) else { return Ok(()) };
+        if name.len() == file.sha256.len() {
+            return if name == file.sha256 { Ok(()) } else { Err(self.not_the_same(&file.path, &name, &file.sha256).hint(again)) };
+        }
+        let bytes = fs::read_limited(&path, MAX_IN_GIT)?;
+        let mut hash = GitHash::new(bytes.len() as u64);
+        hash.update(&bytes);
+        match hash.finish() {
+            found if found == name => Ok(()),
+            found => Err(Error::corrupt(format!(
+                "the file is not the one of the model {}: its git SHA-1 must be {name} and is {found}",
+                self.name()
+            ))
+            .at(path)
+            .hint(again)),
+        }
     }
 
     fn not_the_same(&self, name: &str, expected: &str, found: &str) -> Error {

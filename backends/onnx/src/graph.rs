@@ -6,15 +6,14 @@ use patina_backend::{
     Activation, Attention, Averaging, Bias, EngineError, LayerNorm, Linear, Model, NORM_EPSILON, Ops, Param, Reach, Result, RmsNorm, Rope,
     Runtime, Token,
 };
-use prost::Message;
 
-use crate::inputs::Input;
-use crate::proto::{self, Attribute};
+use crate::inputs::{Data, Input};
 
-/// The version of the graphs below: part of what vectors are reproduced by. Raise it when a change alters any value.
-const IR_VERSION: i64 = 10;
-const OPSET: i64 = 20;
-const MICROSOFT_OPSET: i64 = 1;
+/// The operator sets of the graphs, by domain. Like all that is recorded below they decide the vectors to the last bit: what changes a
+/// value raises [`GRAPH_VERSION`](crate::GRAPH_VERSION).
+pub(crate) const OPERATOR_SETS: [(&str, u32); 2] = [("", 20), (MICROSOFT, 1)];
+/// The domain of ONNX Runtime's own operators.
+const MICROSOFT: &str = "com.microsoft";
 
 /// The name of the graph's output, `[rows, dimensions]`.
 pub(crate) const OUTPUT: &str = "embeddings";
@@ -24,63 +23,58 @@ pub(crate) fn initializer_name(tensor: &str) -> String {
     format!("weights/{tensor}")
 }
 
-/// A graph as bytes, and what must be given to it.
+/// A graph without its weights.
+#[derive(Default)]
 pub(crate) struct Graph {
-    /// A serialized `ModelProto` without any weights.
-    pub bytes: Vec<u8>,
+    /// In an order in which they can be computed.
+    pub nodes: Vec<Node>,
+    /// Small initializers with their values.
+    pub constants: Vec<Constant>,
+    /// The tensors that the other initializers are; [`initializer_name`] gives the initializer of each.
+    pub parameters: BTreeSet<String>,
     /// Its inputs, in order.
     pub inputs: Vec<Input>,
-    /// The tensors that its initializers are; [`initializer_name`] gives the initializer of each.
-    pub parameters: BTreeSet<String>,
 }
+
+/// An operator with one output.
+pub(crate) struct Node {
+    pub operator: &'static str,
+    pub domain: &'static str,
+    /// An empty one is left out.
+    pub inputs: Vec<Value>,
+    pub output: Value,
+    pub attributes: Vec<Attribute>,
+}
+
+/// A setting of an operator.
+pub(crate) enum Attribute {
+    Int(&'static str, i64),
+    Float(&'static str, f32),
+    Ints(&'static str, Vec<i64>),
+}
+
+/// An initializer that belongs to the graph and not to the model.
+pub(crate) struct Constant {
+    pub name: String,
+    pub shape: Vec<i64>,
+    pub data: Data,
+}
+
+/// `TensorProto.DataType.FLOAT`, as the operator `Cast` numbers it.
+const FLOAT: i64 = 1;
 
 /// Records the forward pass of a model.
 pub(crate) fn record(model: &Model) -> Result<Graph> {
     let mut recorder = Recorder::default();
     let last = model.forward(&mut recorder)?;
     recorder.node("Identity", "", &[&last], OUTPUT.into(), vec![]);
-    let dimension = |name: &&str| proto::Dimension { value: None, parameter: Some((*name).into()) };
-    let value = |name: &str, elem_type, dim| proto::ValueInfo {
-        name: name.into(),
-        kind: Some(proto::Type { tensor: Some(proto::TensorType { elem_type, shape: Some(proto::Shape { dim }) }) }),
-    };
-    let element = |input: &Input| match input {
-        Input::Lengths => proto::INT32,
-        Input::Averages(_) | Input::Beyond | Input::Window(_) | Input::Distances => proto::FLOAT,
-        _ => proto::INT64,
-    };
-    let graph = proto::Graph {
-        node: recorder.nodes,
-        name: "patina".into(),
-        initializer: recorder.initializers,
-        input: recorder
-            .inputs
-            .iter()
-            .map(|input| value(input.name(), element(input), input.dimensions().iter().map(dimension).collect()))
-            .collect(),
-        output: vec![value(
-            OUTPUT,
-            proto::FLOAT,
-            vec![dimension(&"rows"), proto::Dimension { value: Some(model.dimensions() as i64), parameter: None }],
-        )],
-    };
-    let opset = |domain: &str, version| proto::OperatorSet { domain: domain.into(), version };
-    let model = proto::Model {
-        ir_version: IR_VERSION,
-        producer_name: "patina".into(),
-        graph: Some(graph),
-        opset_import: vec![opset("", OPSET), opset("com.microsoft", MICROSOFT_OPSET)],
-    };
-    Ok(Graph { bytes: model.encode_to_vec(), inputs: recorder.inputs, parameters: recorder.parameters })
+    Ok(recorder.graph)
 }
 
 #[derive(Default)]
 struct Recorder {
-    nodes: Vec<proto::Node>,
-    initializers: Vec<proto::Tensor>,
-    parameters: BTreeSet<String>,
-    inputs: Vec<Input>,
-    constants: BTreeSet<String>,
+    graph: Graph,
+    known: BTreeSet<String>,
     /// Cosines and sines of each token's angles, made once for all layers.
     turns: Vec<(Rope, Turn)>,
 }
@@ -96,32 +90,26 @@ struct Turn {
 type Value = String;
 
 impl Recorder {
-    fn node(&mut self, op: &str, domain: &str, inputs: &[&str], output: Value, attribute: Vec<Attribute>) -> Value {
-        self.nodes.push(proto::Node {
-            input: inputs.iter().map(|&name| name.into()).collect(),
-            output: vec![output.clone()],
-            name: format!("{op}_{}", self.nodes.len()),
-            op_type: op.into(),
-            attribute,
-            domain: domain.into(),
-        });
+    fn node(&mut self, operator: &'static str, domain: &'static str, inputs: &[&str], output: Value, attributes: Vec<Attribute>) -> Value {
+        let inputs = inputs.iter().map(|&name| name.into()).collect();
+        self.graph.nodes.push(Node { operator, domain, inputs, output: output.clone(), attributes });
         output
     }
 
     /// A node of the standard domain with a fresh output.
-    fn op(&mut self, op: &str, inputs: &[&str], attribute: Vec<Attribute>) -> Value {
-        let output = format!("v{}", self.nodes.len());
-        self.node(op, "", inputs, output, attribute)
+    fn op(&mut self, operator: &'static str, inputs: &[&str], attributes: Vec<Attribute>) -> Value {
+        let output = format!("v{}", self.graph.nodes.len());
+        self.node(operator, "", inputs, output, attributes)
     }
 
     /// A node of ONNX Runtime's own domain with a fresh output.
-    fn fused(&mut self, op: &str, inputs: &[&str], attribute: Vec<Attribute>) -> Value {
-        let output = format!("v{}", self.nodes.len());
-        self.node(op, "com.microsoft", inputs, output, attribute)
+    fn fused(&mut self, operator: &'static str, inputs: &[&str], attributes: Vec<Attribute>) -> Value {
+        let output = format!("v{}", self.graph.nodes.len());
+        self.node(operator, MICROSOFT, inputs, output, attributes)
     }
 
     fn input(&mut self, input: Input) -> Result<Value> {
-        match self.inputs.iter().find(|known| known.name() == input.name()) {
+        match self.graph.inputs.iter().find(|known| known.name() == input.name()) {
             Some(known) if *known == input => {}
             // Two pooling weights or two position offsets in one model: no architecture has them.
             Some(_) => {
@@ -131,59 +119,34 @@ impl Recorder {
                     reason: format!("the input {} is asked for in two forms", input.name()),
                 });
             }
-            None => self.inputs.push(input),
+            None => self.graph.inputs.push(input),
         }
         Ok(input.name().into())
     }
 
     /// An initializer whose bytes are given when the session is made.
     fn parameter(&mut self, param: &Param) -> Value {
-        let name = initializer_name(param.name());
-        if self.parameters.insert(param.name().to_owned()) {
-            let entry = |key: &str, value: &str| proto::StringEntry { key: key.into(), value: value.into() };
-            self.initializers.push(proto::Tensor {
-                dims: param.shape().iter().map(|&n| n as i64).collect(),
-                data_type: proto::FLOAT,
-                name: name.clone(),
-                raw_data: None,
-                // Never opened: every parameter is given by name.
-                external_data: vec![entry("location", "model.safetensors")],
-                data_location: Some(proto::EXTERNAL),
-            });
-        }
-        name
+        self.graph.parameters.insert(param.name().to_owned());
+        initializer_name(param.name())
     }
 
-    fn constant(&mut self, name: String, data_type: i32, dims: Vec<i64>, raw: Vec<u8>) -> Value {
-        if self.constants.insert(name.clone()) {
-            self.initializers.push(proto::Tensor {
-                dims,
-                data_type,
-                name: name.clone(),
-                raw_data: Some(raw),
-                external_data: vec![],
-                data_location: None,
-            });
+    fn constant(&mut self, name: String, shape: &[usize], data: Data) -> Value {
+        if self.known.insert(name.clone()) {
+            self.graph.constants.push(Constant { name: name.clone(), shape: shape.iter().map(|&n| n as i64).collect(), data });
         }
         name
     }
 
     fn ints(&mut self, values: &[i64]) -> Value {
-        let raw = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.constant(format!("ints{values:?}"), proto::INT64, vec![values.len() as i64], raw)
+        self.constant(format!("ints{values:?}"), &[values.len()], Data::Int64(values.to_vec()))
     }
 
     fn scalar_int(&mut self, value: i64) -> Value {
-        self.constant(format!("int {value}"), proto::INT64, vec![], value.to_le_bytes().to_vec())
+        self.constant(format!("int {value}"), &[], Data::Int64(vec![value]))
     }
 
     fn scalar_float(&mut self, value: f32) -> Value {
-        self.constant(format!("float {value:e}"), proto::FLOAT, vec![], value.to_le_bytes().to_vec())
-    }
-
-    fn floats(&mut self, name: String, dims: &[usize], values: &[f32]) -> Value {
-        let raw = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.constant(name, proto::FLOAT, dims.iter().map(|&n| n as i64).collect(), raw)
+        self.constant(format!("float {value:e}"), &[], Data::Float(vec![value]))
     }
 
     /// `x` with another shape; -1 is whatever is left.
@@ -197,10 +160,10 @@ impl Recorder {
             return Ok(turn.clone());
         }
         let positions = self.input(Input::Positions(0))?;
-        let positions = self.op("Cast", &[&positions], vec![Attribute::int("to", proto::FLOAT.into())]);
+        let positions = self.op("Cast", &[&positions], vec![Attribute::Int("to", FLOAT)]);
         let positions = self.reshape(&positions, &[-1, 1]);
         let name = format!("frequencies {}", self.turns.len());
-        let frequencies = self.floats(name, &[1, rope.frequencies.len()], &rope.frequencies);
+        let frequencies = self.constant(name, &[1, rope.frequencies.len()], Data::Float(rope.frequencies.clone()));
         let angles = self.op("Mul", &[&positions, &frequencies], vec![]);
         let turn = Turn { cosines: self.op("Cos", &[&angles], vec![]), sines: self.op("Sin", &[&angles], vec![]) };
         self.turns.push((rope.clone(), turn.clone()));
@@ -217,7 +180,7 @@ impl Recorder {
         let turned = 2 * rope.frequencies.len();
         let attributes = match turned == head_size {
             true => vec![],
-            false => vec![Attribute::int("num_heads", heads as i64), Attribute::int("rotary_embedding_dim", turned as i64)],
+            false => vec![Attribute::Int("num_heads", heads as i64), Attribute::Int("rotary_embedding_dim", turned as i64)],
         };
         let turned = self.fused("RotaryEmbedding", &[&row, &numbers, &cosines, &sines], attributes);
         Ok(self.reshape(&turned, &[-1, width]))
@@ -232,12 +195,12 @@ impl Recorder {
         let split = self.reshape(x, &[-1, kv_heads as i64, head_size as i64]);
         let which: Vec<i64> = (0..heads).map(|head| (head / (heads / kv_heads)) as i64).collect();
         let which = self.ints(&which);
-        let repeated = self.op("Gather", &[&split, &which], vec![Attribute::int("axis", 1)]);
+        let repeated = self.op("Gather", &[&split, &which], vec![Attribute::Int("axis", 1)]);
         self.reshape(&repeated, &[-1, (heads * head_size) as i64])
     }
 
     fn gather(&mut self, x: &str, indices: &str) -> Value {
-        self.op("Gather", &[x, indices], vec![Attribute::int("axis", 0)])
+        self.op("Gather", &[x, indices], vec![Attribute::Int("axis", 0)])
     }
 }
 
@@ -249,8 +212,7 @@ impl Ops for Recorder {
         let table = self.parameter(table);
         let mut ids = self.input(Input::Ids)?;
         if let Some(map) = map {
-            let raw = map.iter().flat_map(|&row| i64::from(row).to_le_bytes()).collect();
-            let map = self.constant(name, proto::INT64, vec![map.len() as i64], raw);
+            let map = self.constant(name, &[map.len()], Data::Int64(map.iter().map(|&row| row.into()).collect()));
             ids = self.gather(&map, &ids);
         }
         Ok(self.gather(&table, &ids))
@@ -297,12 +259,12 @@ impl Ops for Recorder {
 
     fn concat(&mut self, parts: &[Value]) -> Result<Value> {
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-        Ok(self.op("Concat", &parts, vec![Attribute::int("axis", -1)]))
+        Ok(self.op("Concat", &parts, vec![Attribute::Int("axis", -1)]))
     }
 
     fn linear(&mut self, x: &Value, linear: &Linear) -> Result<Value> {
         let weight = self.parameter(&linear.weight);
-        let transposed = vec![Attribute::int("transB", 1)];
+        let transposed = vec![Attribute::Int("transB", 1)];
         Ok(match &linear.bias {
             Some(bias) => {
                 let bias = self.parameter(bias);
@@ -315,14 +277,14 @@ impl Ops for Recorder {
     fn layer_norm(&mut self, x: &Value, residual: Option<&Value>, norm: &LayerNorm) -> Result<Value> {
         let weight = self.parameter(&norm.weight);
         let bias = norm.bias.as_ref().map(|bias| self.parameter(bias));
-        let epsilon = Attribute::float("epsilon", norm.epsilon);
+        let epsilon = Attribute::Float("epsilon", norm.epsilon);
         let mut inputs = vec![&**x];
         inputs.extend(residual.map(|residual| &**residual));
         inputs.push(&weight);
         inputs.extend(bias.as_deref());
         Ok(match residual {
             Some(_) => self.fused("SkipLayerNormalization", &inputs, vec![epsilon]),
-            None => self.op("LayerNormalization", &inputs, vec![epsilon, Attribute::int("axis", -1)]),
+            None => self.op("LayerNormalization", &inputs, vec![epsilon, Attribute::Int("axis", -1)]),
         })
     }
 
@@ -336,7 +298,7 @@ impl Ops for Recorder {
         // The groups of a row become rows, and the shape that comes back is the one that was given.
         let shape = self.op("Shape", &[x], vec![]);
         let groups = self.reshape(x, &[-1, group]);
-        let attributes = vec![Attribute::float("epsilon", norm.epsilon), Attribute::int("axis", -1)];
+        let attributes = vec![Attribute::Float("epsilon", norm.epsilon), Attribute::Int("axis", -1)];
         let normed = self.op("SimplifiedLayerNormalization", &[&groups, &weight], attributes);
         Ok(self.op("Reshape", &[&normed, &shape], vec![]))
     }
@@ -346,7 +308,7 @@ impl Ops for Recorder {
             Activation::Gelu => self.fused("Gelu", &[x], vec![]),
             Activation::GeluTanh => self.fused("FastGelu", &[x], vec![]),
             Activation::Relu => self.op("Relu", &[x], vec![]),
-            Activation::Silu => self.fused("QuickGelu", &[x], vec![Attribute::float("alpha", 1.0)]),
+            Activation::Silu => self.fused("QuickGelu", &[x], vec![Attribute::Float("alpha", 1.0)]),
             Activation::Tanh => self.op("Tanh", &[x], vec![]),
         })
     }
@@ -355,8 +317,8 @@ impl Ops for Recorder {
         match bias {
             Bias::Linear(slopes) => {
                 let distances = self.input(Input::Distances)?;
-                let falling: Vec<f32> = slopes.iter().map(|slope| -slope).collect();
-                let slopes = self.floats("slopes".into(), &[1, heads, 1, 1], &falling);
+                let falling = slopes.iter().map(|slope| -slope).collect();
+                let slopes = self.constant("slopes".into(), &[1, heads, 1, 1], Data::Float(falling));
                 Ok(self.op("Mul", &[&distances, &slopes], vec![]))
             }
             Bias::Bucketed { table, buckets } => {
@@ -364,7 +326,7 @@ impl Ops for Recorder {
                 let buckets = self.input(Input::Buckets(*buckets))?;
                 // [query, key, heads] to [1, heads, query, key]
                 let found = self.gather(&table, &buckets);
-                let found = self.op("Transpose", &[&found], vec![Attribute::ints("perm", &[2, 0, 1])]);
+                let found = self.op("Transpose", &[&found], vec![Attribute::Ints("perm", vec![2, 0, 1])]);
                 let axis = self.ints(&[0]);
                 Ok(self.op("Unsqueeze", &[&found, &axis], vec![]))
             }
@@ -381,13 +343,13 @@ impl Ops for Recorder {
         let pad = self.input(Input::Pad)?;
         let unpad = self.input(Input::Unpad)?;
         let [q, k, v] = [q, k, v].map(|x| self.gather(&x, &pad));
-        let mut attributes = vec![Attribute::int("num_heads", attention.heads as i64), Attribute::float("scale", attention.scale)];
+        let mut attributes = vec![Attribute::Int("num_heads", attention.heads as i64), Attribute::Float("scale", attention.scale)];
         let bias = match (bias, attention.reach) {
             (Some(bias), _) => bias.clone(),
             (None, reach @ Reach::Within { .. }) => self.input(Input::Window(reach))?,
             (None, Reach::Row) => String::new(),
             (None, Reach::Causal) => {
-                attributes.push(Attribute::int("unidirectional", 1));
+                attributes.push(Attribute::Int("unidirectional", 1));
                 String::new()
             }
         };
@@ -398,7 +360,7 @@ impl Ops for Recorder {
             inputs.pop();
         }
         let attended = self.fused("MultiHeadAttention", &inputs, attributes);
-        let flat = self.op("Flatten", &[&attended], vec![Attribute::int("axis", 2)]);
+        let flat = self.op("Flatten", &[&attended], vec![Attribute::Int("axis", 2)]);
         Ok(self.gather(&flat, &unpad))
     }
 
@@ -421,12 +383,12 @@ impl Ops for Recorder {
         let padded = self.gather(x, &pad);
         let masked = self.op("Add", &[&padded, &beyond], vec![]);
         let axis = self.ints(&[1]);
-        Ok(self.op("ReduceMax", &[&masked, &axis], vec![Attribute::int("keepdims", 0)]))
+        Ok(self.op("ReduceMax", &[&masked, &axis], vec![Attribute::Int("keepdims", 0)]))
     }
 
     fn normalize(&mut self, x: &Value) -> Result<Value> {
         let axis = self.ints(&[-1]);
-        let norm = self.op("ReduceL2", &[x, &axis], vec![Attribute::int("keepdims", 1)]);
+        let norm = self.op("ReduceL2", &[x, &axis], vec![Attribute::Int("keepdims", 1)]);
         let least = self.scalar_float(NORM_EPSILON);
         let norm = self.op("Max", &[&norm, &least], vec![]);
         Ok(self.op("Div", &[x, &norm], vec![]))

@@ -4,13 +4,13 @@
 #[cfg(not(feature = "enabled"))]
 mod disabled;
 #[cfg(feature = "enabled")]
+mod editor;
+#[cfg(feature = "enabled")]
 mod engine;
 #[cfg(feature = "enabled")]
 mod graph;
 #[cfg(feature = "enabled")]
 mod inputs;
-#[cfg(feature = "enabled")]
-mod proto;
 
 use std::path::PathBuf;
 
@@ -36,15 +36,4 @@ pub struct Options {
     pub threads: usize,
     /// The number format: `F32` only, others are refused.
     pub precision: Precision,
-    /// What the engine is for.
-    pub purpose: Purpose,
-}
-
-/// What an engine is for; the vectors are the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// Many batches: the weights are laid out for speed once, at the price of a slower start and their size in memory.
-    Bulk,
-    /// A query or two: the weights stay where they are mapped.
-    Query,
 }

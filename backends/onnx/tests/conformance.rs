@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use patina_backend::{EngineError, Model, Precision, Runtime};
-use patina_onnx::{Options, Purpose};
+use patina_onnx::Options;
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/golden")
@@ -19,14 +19,14 @@ fn library() -> PathBuf {
 }
 
 #[test]
-fn conformance_in_bulk() {
-    let options = Options { library: library(), threads: 2, precision: Precision::F32, purpose: Purpose::Bulk };
+fn conformance_with_two_threads() {
+    let options = Options { library: library(), threads: 2, precision: Precision::F32 };
     patina_backend::conformance::run(&golden(), &|model| patina_onnx::load(model, &options));
 }
 
 #[test]
-fn conformance_for_a_query() {
-    let options = Options { library: library(), threads: 1, precision: Precision::F32, purpose: Purpose::Query };
+fn conformance_with_one_thread() {
+    let options = Options { library: library(), threads: 1, precision: Precision::F32 };
     patina_backend::conformance::run(&golden(), &|model| patina_onnx::load(model, &options));
 }
 
@@ -35,7 +35,7 @@ fn the_version_is_the_library_s_own() {
     let version = patina_onnx::runtime_version(&library()).expect("a library");
     assert!(version.starts_with("1."), "{version}");
     let model = Arc::new(Model::open(&golden().join("bert-mean")).expect("a model"));
-    let options = Options { library: library(), threads: 1, precision: Precision::F32, purpose: Purpose::Bulk };
+    let options = Options { library: library(), threads: 1, precision: Precision::F32 };
     let engine = patina_onnx::load(model, &options).expect("an engine");
     assert_eq!((engine.info().runtime, engine.info().runtime_version.as_str()), (Runtime::Onnx, version.as_str()));
     assert_eq!((engine.info().dimensions, engine.info().max_tokens, engine.info().architecture.as_str()), (64, 128, "bert"));
@@ -45,7 +45,7 @@ fn the_version_is_the_library_s_own() {
 fn a_precision_that_it_does_not_have_is_refused() {
     let model = Arc::new(Model::open(&golden().join("bert-mean")).expect("a model"));
     for &precision in Precision::ALL.iter().filter(|&&precision| precision != Precision::F32) {
-        let options = Options { library: library(), threads: 1, precision, purpose: Purpose::Bulk };
+        let options = Options { library: library(), threads: 1, precision };
         match patina_onnx::load(model.clone(), &options) {
             Err(error @ EngineError::Precision { .. }) => {
                 assert!(error.to_string().contains(precision.name()) && error.hint().is_some(), "{error}");

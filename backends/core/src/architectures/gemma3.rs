@@ -62,7 +62,7 @@ pub(super) fn load(config: &Value, path: &Path, weights: &Weights) -> Result<Pre
     // As transformers reads it: the number is that of both sides, of which the far end does not count.
     let window = typed.sliding_window / 2;
     let activation = activation(&typed.hidden_activation, path)?;
-    let kind = |layers, key, default| Wanted { layers: Some(layers), key, default: default };
+    let kind = |layers, key, default| Wanted { layers: Some(layers), key, default };
     let far = rope::read(config, path, head_size, &kind("full_attention", "rope_theta", 1_000_000.0))?;
     let near = rope::read(config, path, head_size, &kind("sliding_attention", "rope_local_base_freq", 10_000.0))?;
     let find = Finder::new(weights, &["model"], "embed_tokens.weight", typed.rms_norm_eps);

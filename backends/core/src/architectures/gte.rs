@@ -87,7 +87,7 @@ pub(super) fn load(config: &Value, path: &Path, weights: &Weights) -> Result<Pos
             attention_norm: find.norm(&format!("{at}.attn_ln"), hidden)?,
             second_norm: None,
             feed_forward: FeedForward::Gated {
-                gate: Gate::GateLast(linear("mlp.up_gate_proj", hidden, 2 * inner, false)?),
+                gate: Gate::Last(linear("mlp.up_gate_proj", hidden, 2 * inner, false)?),
                 activation,
                 down: linear("mlp.down_proj", inner, hidden, true)?,
             },

@@ -51,11 +51,11 @@ pub(super) fn load(config: &Value, path: &Path, weights: &Weights) -> Result<Pos
         let norm_of = |name: &str| find.norm(&format!("{at}.{name}"), hidden);
         let (feed_forward, norm) = match gate {
             Some(activation) if code => {
-                let gate = Gate::GateLast(linear("mlp.up_gated_layer", hidden, 2 * inner, false)?);
+                let gate = Gate::Last(linear("mlp.up_gated_layer", hidden, 2 * inner, false)?);
                 (FeedForward::Gated { gate, activation, down: linear("mlp.down_layer", inner, hidden, true)? }, "layer_norm_2")
             }
             Some(activation) => {
-                let gate = Gate::GateFirst(linear("mlp.gated_layers", hidden, 2 * inner, false)?);
+                let gate = Gate::First(linear("mlp.gated_layers", hidden, 2 * inner, false)?);
                 (FeedForward::Gated { gate, activation, down: linear("mlp.wo", inner, hidden, true)? }, "mlp.layernorm")
             }
             None => {

@@ -63,9 +63,9 @@ pub(super) enum Gate {
     /// One weight for each.
     Separate { gate: Linear, up: Linear },
     /// One weight whose first rows are the gate's.
-    GateFirst(Linear),
+    First(Linear),
     /// One weight whose last rows are the gate's.
-    GateLast(Linear),
+    Last(Linear),
 }
 
 /// A feed-forward network.
@@ -88,11 +88,11 @@ impl FeedForward {
                 let inner = down.weight.shape()[1];
                 let (gate, up) = match gate {
                     Gate::Separate { gate, up } => (ops.linear(x, gate)?, ops.linear(x, up)?),
-                    Gate::GateFirst(both) => {
+                    Gate::First(both) => {
                         let both = ops.linear(x, both)?;
                         (ops.columns(&both, 0, inner)?, ops.columns(&both, inner, inner)?)
                     }
-                    Gate::GateLast(both) => {
+                    Gate::Last(both) => {
                         let both = ops.linear(x, both)?;
                         (ops.columns(&both, inner, inner)?, ops.columns(&both, 0, inner)?)
                     }

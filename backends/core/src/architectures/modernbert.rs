@@ -72,7 +72,7 @@ pub(super) fn load(config: &Value, path: &Path, weights: &Weights) -> Result<Mod
     check_size(path, "intermediate_size", inner)?;
     let global = global_layers(&typed, path)?;
     let reach = typed.local_attention / 2;
-    let kind = |layers, key, default| Wanted { layers: Some(layers), key, default: default };
+    let kind = |layers, key, default| Wanted { layers: Some(layers), key, default };
     let far = rope::read(config, path, hidden / heads, &kind("full_attention", "global_rope_theta", 160_000.0))?;
     let near = match config.get("local_rope_theta").filter(|value| value.is_null()) {
         // As the original: no local base means the global one.
@@ -103,7 +103,7 @@ pub(super) fn load(config: &Value, path: &Path, weights: &Weights) -> Result<Mod
             feed_forward_norm: norm("mlp_norm")?,
             feed_forward: FeedForward::Gated {
                 // The first half goes through the activation.
-                gate: Gate::GateFirst(find.linear_with(&format!("{at}.mlp.Wi"), hidden, 2 * inner, typed.mlp_bias)?),
+                gate: Gate::First(find.linear_with(&format!("{at}.mlp.Wi"), hidden, 2 * inner, typed.mlp_bias)?),
                 activation,
                 down: find.linear_with(&format!("{at}.mlp.Wo"), inner, hidden, typed.mlp_bias)?,
             },

@@ -1,0 +1,256 @@
+//! `patina eval`: how good a model is on labelled data, as others measure it.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Subcommand, ValueEnum};
+use serde::Serialize;
+
+use crate::cli::project::Project;
+use crate::cli::report::{Style, count, plural};
+use crate::cli::setup::{self, Overrides};
+use crate::cli::{Context, VERSION};
+use crate::embed::select::Purpose;
+use crate::embed::{Embedder, Settings, TextKind};
+use crate::error::{Error, Result};
+use crate::eval::beir::{BeirSet, Counts};
+use crate::eval::retrieval::{self, RetrievalReport};
+use crate::eval::sts::{StsReport, StsSet};
+use crate::eval::{EngineReport, Figure, Speed};
+use crate::fs;
+use crate::progress::Job;
+use crate::search::Mode;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Pairs of sentences: whether cosine similarity orders them as people did (Spearman, Pearson).
+    Sts(Sts),
+    /// A data set in BEIR's layout: how well its documents are found (nDCG, MRR, recall, MAP).
+    Beir(Beir),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Sts {
+    /// The STS benchmark's own file (score in column 5, sentences in 6 and 7), or a score and two sentences, between tabs.
+    file: PathBuf,
+    /// Which of the model's prompts the sentences get; MTEB uses none.
+    #[arg(long, value_enum, default_value = "none")]
+    prompt: Prompt,
+    #[command(flatten)]
+    model: Model,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Beir {
+    /// The folder with corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv.
+    folder: PathBuf,
+    /// Which judgements: the name of a file in qrels/.
+    #[arg(long, value_name = "NAME", default_value = "test")]
+    split: String,
+    /// How documents are found: vector, lexical (words only; needs no model), or hybrid (both, fused as scry fuses them).
+    #[arg(long, default_value = "vector")]
+    mode: String,
+    /// Write the rankings to this file too, as a run of TREC.
+    #[arg(long, value_name = "FILE")]
+    run: Option<PathBuf>,
+    #[command(flatten)]
+    model: Model,
+}
+
+/// What embeds, and where the report goes.
+#[derive(Debug, clap::Args)]
+struct Model {
+    /// A model's name, hub id or folder; the project's model if left out.
+    #[arg(long, value_name = "NAME|FOLDER")]
+    model: Option<String>,
+    /// The runtime: auto, onnx or mlx.
+    #[arg(long, value_name = "R")]
+    runtime: Option<String>,
+    /// The precision: f32; on MLX also f16, bf16, q8 or q4.
+    #[arg(long, value_name = "P")]
+    precision: Option<String>,
+    /// Threads that compute one batch.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Write the report as JSON to this file too.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Prompt {
+    None,
+    Query,
+    Document,
+}
+
+/// A report as it is written.
+#[derive(Serialize)]
+struct Written<'a, R> {
+    patina: &'static str,
+    #[serde(flatten)]
+    report: &'a R,
+}
+
+pub(super) fn run(context: &Context, command: Command) -> Result<()> {
+    match command {
+        Command::Sts(arguments) => sts(context, arguments),
+        Command::Beir(arguments) => beir(context, arguments),
+    }
+}
+
+fn sts(context: &Context, arguments: Sts) -> Result<()> {
+    not_a_folder(arguments.model.output.as_deref())?;
+    let set = StsSet::read(&arguments.file)?;
+    let (name, mut settings) = arguments.model.settings(context)?;
+    let kind = match arguments.prompt {
+        Prompt::None => {
+            (settings.query_prompt, settings.document_prompt) = (String::new(), String::new());
+            TextKind::Document
+        }
+        Prompt::Query => TextKind::Query,
+        Prompt::Document => TextKind::Document,
+    };
+    let mut embedder = Embedder::open(settings.clone())?;
+    let engine = EngineReport::new(&name, &settings, &embedder);
+    let progress = context.report.progress();
+    let report = set.evaluate(engine, &mut embedder, kind, Job::new(progress.as_ref(), &context.cancel))?;
+    deliver(context, arguments.model.output.as_deref(), &report, |style| sts_text(&report, style))
+}
+
+fn beir(context: &Context, arguments: Beir) -> Result<()> {
+    let mode = Mode::parse(&arguments.mode).ok_or_else(|| {
+        let words: Vec<&str> = Mode::ALL.iter().map(|mode| mode.name()).collect();
+        Error::usage(format!("--mode is {:?}, which is no mode", arguments.mode)).hint(format!("modes are {}", words.join(", ")))
+    })?;
+    not_a_folder(arguments.model.output.as_deref())?;
+    not_a_folder(arguments.run.as_deref())?;
+    let progress = context.report.progress();
+    let job = Job::new(progress.as_ref(), &context.cancel);
+    let set = BeirSet::read(&arguments.folder, &arguments.split, job)?;
+    if arguments.run.is_some() {
+        retrieval::check_run(&set)?;
+    }
+    for note in notes(&set.counts) {
+        context.report.note(&format!("note: {note}"));
+    }
+    let (report, rankings) = match mode {
+        Mode::Lexical => {
+            if arguments.model.model.is_some() {
+                context.report.note("note: words alone are compared; the model is not used");
+            }
+            retrieval::evaluate(&set, mode, None, job)?
+        }
+        Mode::Vector | Mode::Hybrid => {
+            let (name, settings) = arguments.model.settings(context)?;
+            let mut embedder = Embedder::open(settings.clone())?;
+            let engine = EngineReport::new(&name, &settings, &embedder);
+            retrieval::evaluate(&set, mode, Some((engine, &mut embedder)), job)?
+        }
+    };
+    if let Some(path) = &arguments.run {
+        rankings.write(&set, path)?;
+    }
+    deliver(context, arguments.model.output.as_deref(), &report, |style| beir_text(&report, style))
+}
+
+impl Model {
+    /// The model's name and the settings to embed with.
+    fn settings(&self, context: &Context) -> Result<(String, Settings)> {
+        let overrides =
+            Overrides { runtime: self.runtime.clone(), precision: self.precision.clone(), threads: self.threads, ..Overrides::default() };
+        match &self.model {
+            Some(model) => {
+                let root = Project::at(context.project.as_deref())?.root;
+                Ok((model.clone(), setup::for_model(model, &root, &overrides, Purpose::Bulk)?))
+            }
+            None => {
+                let setup = setup::for_project(&Project::find(context.project.as_deref())?, &overrides, Purpose::Bulk)?;
+                Ok((setup.plan.embedding_model, setup.settings))
+            }
+        }
+    }
+}
+
+/// Better said before minutes of work than after them.
+fn not_a_folder(path: Option<&Path>) -> Result<()> {
+    match path {
+        Some(path) if path.is_dir() => Err(Error::usage("the output is a folder").at(path).hint("name a file in it")),
+        _ => Ok(()),
+    }
+}
+
+fn deliver<R: Serialize>(context: &Context, output: Option<&Path>, report: &R, text: impl FnOnce(&Style) -> String) -> Result<()> {
+    let written = Written { patina: VERSION, report };
+    if let Some(path) = output {
+        let json = serde_json::to_vec_pretty(&written).map_err(|e| Error::bug(format!("the report has no JSON form: {e}")))?;
+        fs::write_atomic(path, |out| out.write_all(&json))?;
+    }
+    context.report.result(&written, text)
+}
+
+/// What the reader of the figures should know about the data.
+fn notes(counts: &Counts) -> Vec<String> {
+    let note = |n: usize, what: &str, so: &str| (n > 0).then(|| format!("{what}: {}; {so}", count(n as u64)));
+    let notes = [
+        note(counts.unknown_queries, "judged queries that queries.jsonl does not have", "they are left out"),
+        note(counts.unknown_documents, "judged documents that corpus.jsonl does not have", "relevant ones count as not found"),
+        note(counts.queries_without_relevant, "queries without a relevant document", "they count as 0, as in pytrec_eval"),
+    ];
+    notes.into_iter().flatten().collect()
+}
+
+fn sts_text(report: &StsReport, style: &Style) -> String {
+    let mut out = format!("{}\n", style.bold(&format!("{}: {}", report.file.display(), plural(report.pairs, "pair"))));
+    out += &engine_line(&report.engine, style);
+    out += &figures(&[("Spearman", report.spearman), ("Pearson", report.pearson)], style);
+    out + &speed_line(&report.speed, style)
+}
+
+fn beir_text(report: &RetrievalReport, style: &Style) -> String {
+    let counts = &report.counts;
+    let title = format!(
+        "{} ({}), {}: {} queries, {}",
+        report.folder.display(),
+        report.split,
+        report.mode,
+        count(counts.queries as u64),
+        plural(counts.documents, "document")
+    );
+    let mut out = format!("{}\n", style.bold(&title));
+    if let Some(engine) = &report.engine {
+        out += &engine_line(engine, style);
+    }
+    let of = &report.metrics;
+    out += &figures(
+        &[
+            ("nDCG@10", of.ndcg_at_10),
+            ("MRR@10", of.mrr_at_10),
+            ("recall@10", of.recall_at_10),
+            ("recall@100", of.recall_at_100),
+            ("MAP", of.map),
+        ],
+        style,
+    );
+    match &report.speed {
+        Some(speed) => out + &speed_line(speed, style),
+        None => out + &format!("{}\n", style.dim(&format!("in {:.1} s", report.seconds))),
+    }
+}
+
+fn engine_line(engine: &EngineReport, style: &Style) -> String {
+    style.dim(&format!("{} on {} {}, {}", engine.model, engine.runtime, engine.runtime_version, engine.precision)) + "\n"
+}
+
+fn speed_line(speed: &Speed, style: &Style) -> String {
+    let line = format!("{} in {:.1} s ({:.1}/s)", plural(speed.texts, "text"), speed.seconds, speed.texts_per_second);
+    style.dim(&line) + "\n"
+}
+
+fn figures(rows: &[(&str, Figure)], style: &Style) -> String {
+    let mut out = format!("{}\n", style.dim("              x100  95 % interval"));
+    for (name, figure) in rows {
+        let [value, low, high] = [figure.value, figure.low, figure.high].map(|value| 100.0 * value);
+        out += &format!("{name:<12} {value:>5.2}  {low:.2} to {high:.2}\n");
+    }
+    out
+}

@@ -11,6 +11,7 @@ mod bad_models;
 mod disk;
 mod embed;
 mod eval;
+mod folders;
 mod golden;
 mod help;
 mod hub;
@@ -25,6 +26,7 @@ mod reference;
 mod runtimes;
 mod stale;
 mod validate;
+mod swap;
 mod whole_way;
 
 use std::path::Path;

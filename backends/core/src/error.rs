@@ -43,6 +43,26 @@ pub enum EngineError {
         /// What to do about it, if there is something.
         hint: Option<String>,
     },
+    /// A file of the model folder is not there.
+    #[error("{reason}")]
+    Missing {
+        /// The file, or the folder that lacks it.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// A small file of the model folder is damaged or hostile: it does not parse, or names what lies outside.
+    #[error("{reason}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Line and column, from 1, where they are known.
+        at: Option<(usize, usize)>,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The weights are damaged: header, offsets, shapes, or values.
     #[error("{reason}")]
     Weights {
@@ -109,6 +129,14 @@ pub enum BatchError {
         /// The model's limit.
         max: usize,
     },
+    /// No token of a row is left to be pooled.
+    #[error("all {tokens} tokens of row {row} are left out of the pooling")]
+    NothingPooled {
+        /// The row.
+        row: usize,
+        /// Its length.
+        tokens: usize,
+    },
     /// An id has no row in the embedding table.
     #[error("row {row} has the token id {id}; the model has {vocabulary} tokens")]
     OutOfVocabulary {
@@ -141,7 +169,11 @@ impl EngineError {
     /// The file it is about.
     pub fn path(&self) -> Option<&Path> {
         match self {
-            EngineError::Model { path, .. } | EngineError::Weights { path, .. } | EngineError::Io { path, .. } => Some(path),
+            EngineError::Model { path, .. }
+            | EngineError::Missing { path, .. }
+            | EngineError::Damaged { path, .. }
+            | EngineError::Weights { path, .. }
+            | EngineError::Io { path, .. } => Some(path),
             _ => None,
         }
     }
@@ -154,7 +186,10 @@ impl EngineError {
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         match self {
-            EngineError::RuntimeMissing { hint, .. } | EngineError::Precision { hint, .. } => Some(hint.clone()),
+            EngineError::RuntimeMissing { hint, .. } | EngineError::Precision { hint, .. } | EngineError::Missing { hint, .. } => {
+                Some(hint.clone())
+            }
+            EngineError::Damaged { .. } => Some("get the model's files again".to_owned()),
             EngineError::Model { hint, .. } => hint.clone(),
             EngineError::Weights { .. } => Some("get the model's files again and check their SHA-256".to_owned()),
             _ => None,

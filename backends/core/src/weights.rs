@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors};
-use serde::Deserialize;
 
 use crate::error::{EngineError, Result};
-use crate::folder::{contained, read_json};
+use crate::folder::{Disk, WeightFiles};
 
 /// The number format in which a tensor is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,14 +144,6 @@ pub struct Weights {
     unread: BTreeSet<String>,
 }
 
-/// Limit of `model.safetensors.index.json`; the largest embedding models have some hundred tensors.
-const INDEX_LIMIT: u64 = 16 << 20;
-
-#[derive(Deserialize)]
-struct ShardIndex {
-    weight_map: BTreeMap<String, String>,
-}
-
 impl Weights {
     /// The weights of a model folder: `model.safetensors`, or the shards that `model.safetensors.index.json` names.
     pub fn open(folder: &Path) -> Result<Weights> {
@@ -161,31 +152,17 @@ impl Weights {
         Ok(weights)
     }
 
-    /// Adds the weights of another folder, such as a dense head's, under `prefix`.
-    pub(crate) fn add_folder(&mut self, folder: &Path, prefix: &str) -> Result<()> {
-        let single = folder.join("model.safetensors");
-        let index = folder.join("model.safetensors.index.json");
-        if single.exists() {
-            return self.add_file(&single, prefix);
+    /// Adds the weights of the folder `before` (empty, or with a slash at its end) inside `folder`, such as a dense head's; its name
+    /// comes before the tensors'.
+    pub(crate) fn add_folder(&mut self, folder: &Path, before: &str) -> Result<()> {
+        let found = WeightFiles::find(&mut Disk(folder), before)?;
+        for name in &found.tensors {
+            self.add_file(&folder.join(name), before)?;
         }
-        if !index.exists() {
-            let pickle = folder.join("pytorch_model.bin");
-            let hint = match pickle.exists() {
-                true => "pytorch_model.bin is a pickle that can run code and is never read; save the model as safetensors",
-                false => "a model folder holds model.safetensors, or model.safetensors.index.json and its shards",
-            };
-            return Err(EngineError::Model { path: single, reason: "the weights are not there".into(), hint: Some(hint.into()) });
-        }
-        let map: ShardIndex = read_json(&index, INDEX_LIMIT)?;
-        let mut files: Vec<&String> = map.weight_map.values().collect();
-        files.sort();
-        files.dedup();
-        for file in files {
-            self.add_file(&contained(folder, file, &index)?, prefix)?;
-        }
+        let Some((index, promised)) = found.index else { return Ok(()) };
         let is_there = |name: &String| self.entries.contains_key(name) || self.has_other(name);
-        match map.weight_map.keys().find(|name| !is_there(&format!("{prefix}{name}"))) {
-            Some(name) => Err(EngineError::weights(index, format!("the tensor {name} is in none of the shards"))),
+        match promised.iter().find(|name| !is_there(&format!("{before}{name}"))) {
+            Some(name) => Err(EngineError::weights(folder.join(index), format!("the tensor {name} is in none of the shards"))),
             None => Ok(()),
         }
     }
@@ -479,6 +456,6 @@ mod tests {
         std::fs::write(&index, r#"{"weight_map":{"a":"one.safetensors","c":"two.safetensors"}}"#).expect("write");
         assert!(matches!(Weights::open(folder.path()), Err(EngineError::Weights { .. })));
         std::fs::write(&index, r#"{"weight_map":{"a":"../one.safetensors"}}"#).expect("write");
-        assert!(matches!(Weights::open(folder.path()), Err(EngineError::Model { .. })));
+        assert!(matches!(Weights::open(folder.path()), Err(EngineError::Damaged { .. })));
     }
 }

@@ -25,8 +25,8 @@ mod projections;
 mod reference;
 mod runtimes;
 mod stale;
-mod validate;
 mod swap;
+mod validate;
 mod whole_way;
 
 use std::path::Path;

@@ -35,7 +35,6 @@ DOORMEN = {
     "ctrlc": "src/cli",
     "indicatif": "src/cli",
     "ort": "backends/onnx",
-    "prost": "backends/onnx",
     "mlx_rs": "backends/mlx",
     "mlx_sys": "backends/mlx",
     "patina_onnx": "src/embed/select",

@@ -13,6 +13,9 @@ use crate::progress::Job;
 
 /// Threads that insert at most; USearch locks single nodes, so more of them mostly wait.
 const MAX_BUILD_THREADS: usize = 8;
+/// Vectors that one thread inserts before the others join: threads that begin a graph together now and then leave a node without a path
+/// to it. A smaller index therefore has the same bytes every time.
+const ALONE: usize = 1000;
 /// Vectors that a thread takes at once; after each lot it looks whether to stop.
 const LOT: usize = 64;
 /// Once more than one of so many keys was added or removed since the last build, the index is built anew: a patched graph finds
@@ -83,7 +86,9 @@ impl Index {
             old.native.remove(key).map_err(|e| Error::failed(format!("USearch cannot remove a key: {e}")).at(path))?;
         }
         reserve(&old.native, items.len() + removed.len())?;
+        job.progress.begin("indexing", Some(added.len() as u64), "vectors");
         insert(&old.native, &added, 1, job)?;
+        job.progress.end("");
         Ok((store(path, made_from, old.native, items.len(), patched, job)?, change))
     }
 
@@ -153,12 +158,27 @@ fn build(path: &Path, made_from: &Expected, items: &[(u64, &[f32])], job: Job<'_
     let native = new_native(made_from.dimensions)?;
     reserve(&native, items.len())?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_BUILD_THREADS);
-    insert(&native, items, threads, job)?;
+    // In an order that has nothing to do with what the keys stand for: chunks of one document lie together, and a graph that begins with
+    // a few neighbourhoods has too few links between those that come later.
+    let mut shuffled = items.to_vec();
+    shuffled.sort_unstable_by_key(|item| (mixed(item.0), item.0));
+    let (alone, together) = shuffled.split_at(ALONE.min(shuffled.len()));
+    job.progress.begin("indexing", Some(items.len() as u64), "vectors");
+    insert(&native, alone, 1, job)?;
+    insert(&native, together, threads, job)?;
+    job.progress.end("");
     store(path, made_from, native, items.len(), 0, job)
 }
 
+/// SplitMix64 (Steele et al. 2014): a bijection without pattern.
+fn mixed(key: u64) -> u64 {
+    let z = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
 fn insert(native: &usearch::Index, items: &[(u64, &[f32])], threads: usize, job: Job<'_>) -> Result<()> {
-    job.progress.begin("indexing", Some(items.len() as u64), "vectors");
     let (next, stop, failed) = (AtomicUsize::new(0), AtomicBool::new(false), Mutex::new(None));
     let work = || {
         while !stop.load(Ordering::Relaxed) {
@@ -187,10 +207,7 @@ fn insert(native: &usearch::Index, items: &[(u64, &[f32])], threads: usize, job:
     });
     match failed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
         Some(error) => Err(error),
-        None => {
-            job.progress.end("");
-            Ok(())
-        }
+        None => Ok(()),
     }
 }
 

@@ -94,9 +94,9 @@ fn search_is_brute_force_and_the_graph_nearly_so() {
     let twins = opened.search(&items[7].1, 2).expect("search");
     assert_eq!(twins.iter().map(|found| found.0).collect::<BTreeSet<_>>(), BTreeSet::from([items[7].0, items[11].0]));
     assert!(twins[0].0 < twins[1].0, "ties by key");
-    // The queries are of other clusters than the items, and threads race in the graph: 0.95 to 1 was seen (docs/PERFORMANCE.md).
+    // The queries are of other clusters than the items, the harder case: 0.986 and 0.987 in 12 builds.
     let recall = recall(&opened, &items, &queries, 10);
-    assert!(recall >= 0.9, "{recall}");
+    assert!(recall >= 0.98, "{recall}");
     assert_eq!(opened.vector(items[5].0).expect("read").as_ref(), Some(&items[5].1));
     assert_eq!(opened.vector(4).expect("read"), None);
 }

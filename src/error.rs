@@ -228,7 +228,7 @@ impl From<EngineError> for Error {
         let kind = match &error {
             EngineError::RuntimeMissing { .. } | EngineError::Precision { .. } => ErrorKind::Missing,
             EngineError::Model { .. } => ErrorKind::Usage,
-            EngineError::Weights { .. } | EngineError::NonFinite { .. } => ErrorKind::Corrupt,
+            EngineError::Weights { .. } | EngineError::Foreign { .. } | EngineError::NonFinite { .. } => ErrorKind::Corrupt,
             EngineError::Batch { .. } | EngineError::Closed => ErrorKind::Bug,
             _ => ErrorKind::Failed,
         };

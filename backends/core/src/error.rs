@@ -51,6 +51,16 @@ pub enum EngineError {
         /// Which tensor, what was expected and what was found.
         reason: String,
     },
+    /// The weights are a file of another format under the name of safetensors, told by its first bytes.
+    #[error("not a safetensors file: it looks like {what}")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The format.
+        what: &'static str,
+        /// What to do about it.
+        hint: &'static str,
+    },
     /// A file could not be read.
     #[error("cannot read the file: {source}")]
     Io {
@@ -121,6 +131,18 @@ pub enum BatchError {
     },
 }
 
+/// The most characters of a reason: it may quote a name, and a file may hold a name of a megabyte.
+const REASON_LIMIT: usize = 500;
+
+/// A reason of a bounded length.
+pub(crate) fn shortened(mut reason: String) -> String {
+    if let Some((end, _)) = reason.char_indices().nth(REASON_LIMIT) {
+        reason.truncate(end);
+        reason.push_str("...");
+    }
+    reason
+}
+
 impl From<BatchError> for EngineError {
     fn from(error: BatchError) -> EngineError {
         EngineError::Batch(error)
@@ -130,18 +152,21 @@ impl From<BatchError> for EngineError {
 impl EngineError {
     /// A [`EngineError::Model`] without a hint.
     pub fn model(path: impl Into<PathBuf>, reason: impl Into<String>) -> EngineError {
-        EngineError::Model { path: path.into(), reason: reason.into(), hint: None }
+        EngineError::Model { path: path.into(), reason: shortened(reason.into()), hint: None }
     }
 
     /// A [`EngineError::Weights`].
     pub fn weights(path: impl Into<PathBuf>, reason: impl Into<String>) -> EngineError {
-        EngineError::Weights { path: path.into(), reason: reason.into() }
+        EngineError::Weights { path: path.into(), reason: shortened(reason.into()) }
     }
 
     /// The file it is about.
     pub fn path(&self) -> Option<&Path> {
         match self {
-            EngineError::Model { path, .. } | EngineError::Weights { path, .. } | EngineError::Io { path, .. } => Some(path),
+            EngineError::Model { path, .. }
+            | EngineError::Weights { path, .. }
+            | EngineError::Foreign { path, .. }
+            | EngineError::Io { path, .. } => Some(path),
             _ => None,
         }
     }
@@ -156,6 +181,7 @@ impl EngineError {
         match self {
             EngineError::RuntimeMissing { hint, .. } | EngineError::Precision { hint, .. } => Some(hint.clone()),
             EngineError::Model { hint, .. } => hint.clone(),
+            EngineError::Foreign { hint, .. } => Some((*hint).to_owned()),
             EngineError::Weights { .. } => Some("get the model's files again and check their SHA-256".to_owned()),
             _ => None,
         }

@@ -7,6 +7,7 @@ pub mod conformance;
 mod engine;
 mod error;
 mod folder;
+mod foreign;
 mod head;
 mod model;
 mod ops;

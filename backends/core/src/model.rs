@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::architectures::{self, Architecture};
 use crate::engine::{EngineInfo, Precision, Runtime};
-use crate::error::Result;
+use crate::error::{EngineError, Result};
 use crate::folder::{CONFIG_LIMIT, read_json};
 use crate::head::{self, Head};
 use crate::ops::Ops;
@@ -34,6 +34,13 @@ impl Model {
         let architecture = architectures::load(&config, &path, &weights)?;
         let head = Head::open(folder, architecture.hidden(), &mut weights)?;
         Ok(Model { folder: folder.to_path_buf(), architecture, head, weights })
+    }
+
+    /// Whether the bytes of a `config.json` describe an encoder that `weights` hold whole.
+    pub fn check_config(config: &[u8], weights: &Weights) -> Result<()> {
+        let path = Path::new("config.json");
+        let config: Value = serde_json::from_slice(config).map_err(|e| EngineError::model(path, format!("the file does not parse: {e}")))?;
+        architectures::load(&config, path, weights).map(|_| ())
     }
 
     /// The folder.

@@ -22,7 +22,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::error::{EngineError, Result};
+use crate::error::{EngineError, Result, shortened};
 use crate::ops::{Activation, Ops};
 use crate::weights::Weights;
 use layers::Facts;
@@ -66,6 +66,10 @@ const FAMILIES: &[(&str, Load)] = &[
     ("xlm-roberta", |config, path, weights| bert::load_roberta(config, path, weights).map(Encoder::PostNorm)),
 ];
 
+/// The longest row of a model with attention, which takes memory with the square of a row. Where positions are computed nothing in the
+/// weights contradicts a config that names a million.
+const LONGEST_ROW: usize = 1 << 15;
+
 /// The `model_type` that only the conformance suite knows.
 pub(crate) const FICTITIOUS: &str = "fictitious";
 
@@ -86,7 +90,7 @@ pub(crate) fn load(config: &Value, path: &Path, weights: &Weights) -> Result<Arc
         let supported: Vec<&str> = supported().collect();
         return Err(EngineError::Model {
             path: path.to_path_buf(),
-            reason: format!("the architecture {model_type:?} (model_type) is not supported"),
+            reason: shortened(format!("the architecture {model_type:?} (model_type) is not supported")),
             hint: Some(format!("supported are {}", supported.join(", "))),
         });
     };
@@ -108,9 +112,13 @@ impl Architecture {
         self.facts().hidden
     }
 
-    /// The longest row in tokens.
+    /// The longest row in tokens: what the config says, and never more than [`LONGEST_ROW`].
     pub fn max_tokens(&self) -> usize {
-        self.facts().max_tokens
+        match &self.encoder {
+            // No attention: memory grows with the row, not with its square.
+            Encoder::Static(table) => table.facts.max_tokens,
+            _ => self.facts().max_tokens.min(LONGEST_ROW),
+        }
     }
 
     /// Every id is below it.
@@ -157,7 +165,7 @@ fn activation(name: &str, path: &Path) -> Result<Activation> {
         "tanh" => Ok(Activation::Tanh),
         _ => Err(EngineError::Model {
             path: path.to_path_buf(),
-            reason: format!("the activation {name:?} is not supported"),
+            reason: shortened(format!("the activation {name:?} is not supported")),
             hint: Some("supported are gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, silu, swish and tanh".into()),
         }),
     }

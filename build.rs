@@ -1,4 +1,5 @@
-//! Stamps the build with its git revision, and says which backends it carries: `cfg(backend_onnx)`, `cfg(backend_mlx)`.
+//! Stamps the build with its git revision and the versions of libraries that do not tell theirs, and says which backends it carries:
+//! `cfg(backend_onnx)`, `cfg(backend_mlx)`.
 
 use std::env;
 use std::path::Path;
@@ -19,6 +20,18 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let revision = revision().map(|revision| format!(" ({revision})")).unwrap_or_default();
     println!("cargo::rustc-env=PATINA_REVISION={revision}");
+    println!("cargo::rerun-if-changed=Cargo.lock");
+    let resolved = std::fs::read_to_string("Cargo.lock").unwrap_or_default();
+    for (crate_name, variable) in [("tokenizers", "PATINA_TOKENIZERS"), ("ort", "PATINA_ORT")] {
+        println!("cargo::rustc-env={variable}={}", version_of(crate_name, &resolved));
+    }
+}
+
+/// The version of a dependency that does not tell its own, as Cargo's lockfile has it: lockfiles of projects pin it.
+fn version_of(name: &str, resolved: &str) -> String {
+    let mut lines = resolved.lines().skip_while(|line| *line != format!("name = \"{name}\""));
+    let version = lines.nth(1).and_then(|line| line.strip_prefix("version = \""));
+    version.map_or("unknown", |version| version.trim_end_matches('"')).to_owned()
 }
 
 /// The short hash of the commit, if this is a checkout and git is there. A source archive has none.

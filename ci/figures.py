@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The figures of docs/PERFORMANCE.md, made again on this machine: ci/figures.py [CORPUS.jsonl] [--rounds N] [--peer] [--scale]
+"""The figures of docs/PERFORMANCE.md, made again on this machine: ci/figures.py [CORPUS.jsonl] [--rounds N] [--peer] [--scale] [--shapes]
 
 CORPUS.jsonl has one object a line with `text`, and `embedding` if vectors are to be compared with a reference. Without one the
 paragraphs of this repository are the corpus. Needs a release build and what ci/demo sets up.
@@ -8,10 +8,12 @@ paragraphs of this repository are the corpus. Needs a release build and what ci/
   --peer     sentence-transformers on the same texts, model and threads, in turn with patina: A B A B (installs it into .cache the
              first time: some gigabytes); its texts a second are without its start, Patina's are with it
   --scale    a project of 10,000 chunks: cold scry, a second oxidize
+  --shapes   models of the shapes of BERT-base and Qwen3-Embedding-0.6B with random weights (two gigabytes in a temporary folder):
+             tokens a second and peak memory against the weights in single precision
 
 Nothing here fails because something is slow.
 """
-import argparse, json, os, pathlib, re, statistics, subprocess, sys, tempfile, time
+import argparse, json, math, os, pathlib, re, statistics, subprocess, sys, tempfile, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
@@ -141,6 +143,74 @@ def scale(rounds, folder):
     row("scry lexical, cold process", [run([*ask, "--mode", "lexical"])[0] for _ in range(rounds)], "s")
 
 
+def shapes(folder):
+    """Sizes of the models, without the parts that no forward pass reads."""
+    bert = {"embeddings.word_embeddings.weight": (30522, 768), "embeddings.position_embeddings.weight": (512, 768)}
+    bert |= {"embeddings.token_type_embeddings.weight": (2, 768), "embeddings.LayerNorm": 768}
+    for layer in range(12):
+        at = f"encoder.layer.{layer}."
+        bert |= {at + f"attention.self.{name}": (768, 768) for name in ("query", "key", "value")}
+        bert |= {at + "attention.output.dense": (768, 768), at + "attention.output.LayerNorm": 768}
+        bert |= {at + "intermediate.dense": (3072, 768), at + "output.dense": (768, 3072), at + "output.LayerNorm": 768}
+    qwen = {"embed_tokens.weight": (151669, 1024), "norm.weight": (1024,)}
+    for layer in range(28):
+        at = f"layers.{layer}."
+        qwen |= {at + f"{name}_layernorm.weight": (1024,) for name in ("input", "post_attention")}
+        qwen |= {at + f"self_attn.{name}_norm.weight": (128,) for name in "qk"}
+        for name, size in {"self_attn.q": (2048, 1024), "self_attn.k": (1024, 1024), "self_attn.v": (1024, 1024), "self_attn.o": (1024, 2048),
+                           "mlp.gate": (3072, 1024), "mlp.up": (3072, 1024), "mlp.down": (1024, 3072)}.items():
+            qwen[f"{at}{name}_proj.weight"] = size
+    common = {"vocab_size": 30522, "num_hidden_layers": 12, "num_attention_heads": 12, "hidden_size": 768, "intermediate_size": 3072}
+    yield "BERT-base, f32", random_model(folder / "bert", bert, "F32", "mean", common | {
+        "model_type": "bert", "max_position_embeddings": 512, "type_vocab_size": 2, "hidden_act": "gelu", "layer_norm_eps": 1e-12})
+    yield "Qwen3-Embedding-0.6B, bf16", random_model(folder / "qwen", qwen, "BF16", "lasttoken", {
+        "model_type": "qwen3", "vocab_size": 151669, "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8,
+        "head_dim": 128, "hidden_size": 1024, "intermediate_size": 3072, "max_position_embeddings": 32768, "hidden_act": "silu",
+        "rms_norm_eps": 1e-6, "rope_theta": 1000000})
+
+
+def random_model(folder, tensors, stored, pooling, config):
+    """Writes a model folder; a name without an ending is a layer with weight and bias. Returns it and its MiB in single precision."""
+    import numpy
+    sizes = {}
+    for name, size in tensors.items():
+        if name.endswith(".weight"):
+            sizes[name] = size
+        else:
+            sizes |= {f"{name}.weight": size if isinstance(size, tuple) else (size,), f"{name}.bias": (size[0] if isinstance(size, tuple) else size,)}
+    width, at, header = 4 if stored == "F32" else 2, 0, {}
+    for name, size in sizes.items():
+        end = at + math.prod(size) * width
+        header[name], at = {"dtype": stored, "shape": size, "data_offsets": [at, end]}, end
+    (folder / "1_Pooling").mkdir(parents=True)
+    random, text = numpy.random.default_rng(0), json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(folder / "model.safetensors", "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name, size in sizes.items():
+            values = random.standard_normal(math.prod(size), dtype="float32") * 0.02 + (1 if "norm" in name.lower() and name.endswith("weight") else 0)
+            values = values.astype("<f4")
+            file.write((values if stored == "F32" else (values.view("<u4") >> 16).astype("<u2")).tobytes())
+    kind = "sentence_transformers.models."
+    modules = [{"idx": 0, "name": "0", "path": "", "type": kind + "Transformer"}, {"idx": 1, "name": "1", "path": "1_Pooling", "type": kind + "Pooling"}]
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": config["hidden_size"], "pooling_mode": pooling}))
+    return folder, at / width * 4 / 2**20
+
+
+def shape_figures(rounds, threads, folder):
+    rows, tokens = 16, 256
+    corpus = folder / "ids.jsonl"
+    corpus.write_text("".join(json.dumps({"input_ids": [(row * 7919 + at * 104729) % 30000 for at in range(tokens)]}) + "\n" for row in range(rows)))
+    for name, (model, weights) in shapes(folder):
+        command = [PATINA, "embed", "--quiet", "--model", model, "--input", corpus, "--output", folder / "shape.npy", "--threads", threads]
+        runs = [run(command) for _ in range(rounds)]
+        row(name + ", whole process", [rows * tokens / wall for wall, *_ in runs], "tokens/s")
+        row("  peak memory over the weights in f32", [peak / weights for _, _, peak, _ in runs], "x")
+        print(f"  the weights are {weights:.0f} MiB in f32; {rows} rows of {tokens} tokens")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", nargs="?", type=pathlib.Path)
@@ -148,6 +218,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--peer", action="store_true")
     parser.add_argument("--scale", action="store_true")
+    parser.add_argument("--shapes", action="store_true")
     arguments = parser.parse_args()
     sys.stdout.reconfigure(line_buffering=True)
     os.environ.setdefault("PATINA_CACHE_DIR", str(CACHE / "patina"))
@@ -158,6 +229,8 @@ def main():
         bulk(arguments.corpus or own_corpus(folder), arguments.rounds, arguments.threads, arguments.peer, folder)
         if arguments.scale:
             scale(arguments.rounds, folder)
+        if arguments.shapes:
+            shape_figures(arguments.rounds, arguments.threads, folder)
 
 
 if __name__ == "__main__":

@@ -32,13 +32,17 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let text = Recipe::template(&arguments.model);
     Recipe::parse(&text, &path)?;
     fs::write_atomic(&path, |out| out.write_all(text.as_bytes()))?;
-    // The recipe belongs into git; what is made from it does not.
+    // The recipe and its lockfile belong into git; what is made from them does not.
     let ignore = project.ignore_path();
     if !ignore.exists() {
         fs::write_atomic(&ignore, |out| out.write_all(b"data/\n"))?;
     }
     let value = json!({ "recipe": path, "embedding_model": arguments.model });
-    context
-        .report
-        .result(&value, |_| format!("wrote {}\nnext: patina scrape, then patina oxidize, then patina scry \"a question\"", path.display()))
+    context.report.result(&value, |_| {
+        format!(
+            "wrote {}\nnext: patina scrape, then patina oxidize, then patina scry \"a question\"\n\
+             .patina belongs into git: the recipe, and oxidize.lock, which oxidize writes; data/ is made from them and ignored",
+            path.display()
+        )
+    })
 }

@@ -5,9 +5,12 @@ mod doctor;
 mod embed;
 mod eval;
 mod init;
+mod lock;
+mod machine;
 mod model;
 mod oxidize;
 mod parity;
+mod pins;
 mod project;
 mod projections;
 mod report;
@@ -16,6 +19,7 @@ mod scrape;
 mod scry;
 mod setup;
 mod status;
+mod validate;
 mod vectors_out;
 mod verdicts;
 
@@ -66,6 +70,10 @@ enum Command {
     Status(status::Arguments),
     /// What this machine and build offer: runtimes, libraries, models, and what was chosen and why.
     Doctor(doctor::Arguments),
+    /// Pin every byte and version that results depend on in .patina/oxidize.lock, or check it.
+    Lock(lock::Arguments),
+    /// Look through recipe, model, weights, vectors and indexes for faults and oddities.
+    Validate(validate::Arguments),
     /// Compare the runtimes and precisions of this build on the same texts, and certify what may share an index.
     Parity(parity::Arguments),
     /// Measure a model on labelled data: pairs of sentences, or a retrieval set in BEIR's layout.
@@ -105,6 +113,8 @@ pub fn main() -> ExitCode {
         Command::Embed(arguments) => embed::run(&context, arguments),
         Command::Status(arguments) => status::run(&context, arguments),
         Command::Doctor(arguments) => doctor::run(&context, arguments),
+        Command::Lock(arguments) => lock::run(&context, arguments),
+        Command::Validate(arguments) => validate::run(&context, arguments),
         Command::Parity(arguments) => parity::run(&context, arguments),
         Command::Eval(command) => eval::run(&context, command),
         Command::Model(command) => model::run(&context, command),

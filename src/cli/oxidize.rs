@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use crate::cli::Context;
+use crate::cli::pins::{self, Depth, Kept, Pinned};
 use crate::cli::project::Project;
 use crate::cli::projections::{self, Ground, Outcome};
 use crate::cli::report::{Style, plural};
@@ -12,7 +13,7 @@ use crate::cli::setup::{self, Overrides, Setup};
 use crate::cli::verdicts;
 use crate::embed::select::{Choice, Purpose};
 use crate::embed::{Embedder, Input, Order, TextKind};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Change, Expected, Index};
 use crate::progress::Job;
 use crate::store::{Chunk, Store};
@@ -28,6 +29,9 @@ pub(super) struct Arguments {
     /// Threads that compute one batch.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Fail unless everything is what .patina/oxidize.lock pins: before anything is made, and again when it is.
+    #[arg(long)]
+    locked: bool,
 }
 
 /// What a run did.
@@ -42,17 +46,25 @@ struct Summary {
     embedded: usize,
     index: &'static str,
     projections: Vec<Outcome>,
+    /// What became of the lockfile.
+    lockfile: Kept,
 }
 
 pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let project = Project::find(context.project.as_deref())?;
-    let overrides = Overrides { runtime: arguments.runtime, threads: arguments.threads, precision: None };
-    let setup = setup::for_project(&project, &overrides, Purpose::Bulk)?;
-    let _lock = project.lock("oxidize")?;
-    setup.embeddings.sweep();
-    let store = Store::open_existing(&project.database())?;
     let progress = context.report.progress();
     let job = Job::new(progress.as_ref(), &context.cancel);
+    let lock = arguments.locked.then(|| pins::locked(&project, Depth::Bytes, job)).transpose()?;
+    let overrides = Overrides { runtime: arguments.runtime, threads: arguments.threads, precision: None };
+    let setup = setup::for_project(&project, &overrides, Purpose::Bulk)?;
+    let _held = project.lock("oxidize")?;
+    let store = Store::open_existing(&project.database())?;
+    let pinned = Pinned { setup: &setup, store: Some(&store) };
+    if let Some(lock) = &lock {
+        pinned.hold_inputs(&project, lock, Depth::Stamps, job)?;
+        refuse_damaged(&setup, &store)?;
+    }
+    setup.embeddings.sweep();
 
     let keys = store.chunk_keys()?;
     if keys.is_empty() {
@@ -113,18 +125,47 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
             });
         }
     }
+    let lockfile = match &lock {
+        Some(lock) => pinned.hold_made(&project, lock, job).map(|()| Kept::Held)?,
+        None => match pinned.keep_or_write(&project, job) {
+            // What was made before does not need the runtime, and is no worse without a lockfile.
+            Err(error) if error.kind() == ErrorKind::Missing => {
+                context.report.note(&format!("the lockfile was not written: {error}"));
+                Kept::Unwritten
+            }
+            kept => kept?,
+        },
+    };
     let summary = Summary {
         embedding_model: setup.plan.embedding_model.clone(),
         dimensions,
-        runtime: setup.choice,
+        runtime: setup.choice.clone(),
         precision: setup.settings.precision.name().to_owned(),
-        fingerprint: setup.fingerprint,
+        fingerprint: setup.fingerprint.clone(),
         chunks: keys.len(),
         embedded,
         index,
         projections: outcomes,
+        lockfile,
     };
     context.report.result(&summary, |style| text(&summary, style))
+}
+
+/// Under a lockfile a damaged file is an error: mended without a word, nobody would know that it was another.
+fn refuse_damaged(setup: &Setup, store: &Store) -> Result<()> {
+    let expected = Expected {
+        fingerprint: setup.fingerprint.clone(),
+        dimensions: setup.plan.dimensions,
+        content_hash: store.content_hash()?,
+        projection_sha256: None,
+    };
+    let index = Index::open(&setup.embeddings.base(), &expected).map(|_| ());
+    let projections =
+        setup.plan.projections.iter().map(|plan| projections::open(plan, &setup.embeddings, &setup.fingerprint, store).map(|_| ()));
+    match std::iter::once(index).chain(projections).find_map(|opened| opened.err().filter(|error| error.kind() == ErrorKind::Corrupt)) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
 }
 
 /// Embeds every chunk that has no vector yet, and stores the vectors as they come. Loads no model if there is none.
@@ -189,6 +230,9 @@ fn text(summary: &Summary, style: &Style) -> String {
     out += &format!("index {}\n", summary.index);
     for outcome in &summary.projections {
         out += &verdicts::text(outcome, style);
+    }
+    if summary.lockfile == Kept::Written {
+        out += "lockfile written: .patina/oxidize.lock\n";
     }
     out
 }

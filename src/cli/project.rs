@@ -42,6 +42,10 @@ impl Project {
         Recipe::load(&self.recipe_path())
     }
 
+    pub fn lock_path(&self) -> PathBuf {
+        self.root.join(FOLDER).join("oxidize.lock")
+    }
+
     pub fn ignore_path(&self) -> PathBuf {
         self.root.join(FOLDER).join(".gitignore")
     }

@@ -17,7 +17,7 @@ use crate::store::{Chunk, Store};
 use crate::train::{Architecture, History, Loss, Projection, TrainConfig, Trial, Vectors, Verdict, judge, train};
 
 /// Raised when a change of Patina's own makes other projections of the same input.
-const TRAINING_VERSION: u32 = 1;
+pub(super) const TRAINING_VERSION: u32 = 1;
 
 /// BM25 is asked for the verdict's table as long as there are no more held-out questions than this: each costs some milliseconds.
 const LEXICAL_QUESTIONS: usize = 1000;

@@ -1,6 +1,7 @@
 //! `patina scrape`: the project's notes, history, documents and code into the store.
 
 use crate::cli::Context;
+use crate::cli::pins;
 use crate::cli::project::Project;
 use crate::cli::report::{count, plural};
 use crate::error::Result;
@@ -18,12 +19,16 @@ pub(super) struct Arguments {
     /// Read everything again and rebuild what is derived, instead of only what changed.
     #[arg(long)]
     full: bool,
+    /// Fail unless what is here is the source that .patina/oxidize.lock pins; it is in the store then all the same.
+    #[arg(long)]
+    locked: bool,
 }
 
 pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let project = Project::find(context.project.as_deref())?;
     let plan = ScrapePlan::resolve(&project.recipe()?, &project.recipe_path())?;
-    let _lock = project.lock("scrape")?;
+    let lock = arguments.locked.then(|| pins::source(&project)).transpose()?;
+    let _held = project.lock("scrape")?;
     let mut store = Store::open(&project.database())?;
     let options = Options {
         sessions: plan.sessions,
@@ -39,7 +44,11 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         store.prune_vectors()?;
     }
     let chunks = store.counts()?.chunks_total();
-    context.report.result(&report, |_| text(&report, chunks))
+    context.report.result(&report, |_| text(&report, chunks))?;
+    match &lock {
+        Some(source) => pins::hold_source(&project, source, &store),
+        None => Ok(()),
+    }
 }
 
 fn text(report: &Report, chunks: u64) -> String {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::Context;
+use crate::cli::pins::{self, Depth, Pinned};
 use crate::cli::project::Project;
 use crate::cli::projections::{self, Outcome};
 use crate::cli::report::Style;
@@ -11,7 +12,9 @@ use crate::embed::Embedder;
 use crate::embed::select::Purpose;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Expected, Index};
+use crate::progress::Job;
 use crate::recipe::ProjectionPlan;
+use crate::recipe::lock::Lock;
 use crate::search::{Hit, MAX_LIMIT, Mode, Options, VectorIndex, search};
 use crate::store::{Kind, Store};
 use crate::train::Projection;
@@ -39,6 +42,9 @@ pub(super) struct Arguments {
     /// The runtime, in place of the recipe's: auto, onnx or mlx.
     #[arg(long, value_name = "R")]
     runtime: Option<String>,
+    /// Fail unless everything is what .patina/oxidize.lock pins.
+    #[arg(long)]
+    locked: bool,
 }
 
 #[derive(Serialize)]
@@ -55,7 +61,13 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let project = Project::find(context.project.as_deref())?;
     let store = Store::open_existing(&project.database())?;
     let (projection, hits) = match options.mode {
-        Mode::Lexical => (None, search(&store, None, None, &question, &options)?),
+        Mode::Lexical => {
+            if let Some(lock) = locked(&project, &arguments)? {
+                let overrides = Overrides { runtime: arguments.runtime.clone(), ..Overrides::default() };
+                hold(&project, &setup::for_project(&project, &overrides, Purpose::Query)?, &store, &lock)?;
+            }
+            (None, search(&store, None, None, &question, &options)?)
+        }
         _ => with_vectors(&project, &store, &arguments, &question, &options)?,
     };
     let answer = Answer { question: &question, mode: options.mode, projection: projection.as_deref(), hits: &hits };
@@ -92,9 +104,13 @@ fn with_vectors(
     options: &Options,
 ) -> Result<(Option<String>, Vec<Hit>)> {
     let overrides = Overrides { runtime: arguments.runtime.clone(), ..Overrides::default() };
+    let lock = locked(project, arguments)?;
     let setup = setup::for_project(project, &overrides, Purpose::Query)?;
     if let Some(not_shared) = &setup.not_shared {
         return Err(not_shared.error());
+    }
+    if let Some(lock) = &lock {
+        hold(project, &setup, store, lock)?;
     }
     let expected = Expected {
         fingerprint: setup.fingerprint.clone(),
@@ -112,6 +128,17 @@ fn with_vectors(
     let third = projected.as_ref().map(|(name, vector, index)| (name.as_str(), index as &dyn VectorIndex, vector.as_slice()));
     let hits = search(store, Some((&base, &vector)), third, question, options)?;
     Ok((projected.map(|(name, _, _)| name), hits))
+}
+
+fn locked(project: &Project, arguments: &Arguments) -> Result<Option<Lock>> {
+    arguments.locked.then(|| pins::locked(project, Depth::Stamps, Job::silent())).transpose()
+}
+
+/// Holds everything to the lockfile.
+fn hold(project: &Project, setup: &Setup, store: &Store, lock: &Lock) -> Result<()> {
+    let pinned = Pinned { setup, store: Some(store) };
+    pinned.hold_inputs(project, lock, Depth::Stamps, Job::silent())?;
+    pinned.hold_made(project, lock, Job::silent())
 }
 
 /// A project that has the index of another model only did not lose its index: its recipe changed.

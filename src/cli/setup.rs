@@ -68,6 +68,7 @@ pub(super) struct Setup {
     pub plan: Plan,
     pub settings: Settings,
     pub choice: Choice,
+    pub model: ModelFolder,
     /// Of the vectors that `settings` give, or of the other runtime's whose index they may share.
     pub fingerprint: String,
     /// Why the index, which the other runtime made, may not be searched with this one.
@@ -136,7 +137,7 @@ pub(super) fn for_project(project: &Project, overrides: &Overrides, purpose: Pur
         Some(Err(not_shared)) => (fingerprint(&settings), Some(not_shared)),
         None => (fingerprint(&settings), None),
     };
-    Ok(Setup { fingerprint, not_shared, plan, settings, choice, embeddings })
+    Ok(Setup { fingerprint, not_shared, plan, settings, choice, model, embeddings })
 }
 
 /// If the project's index was made by the other runtime in single precision: its fingerprint if parity is certified on this machine,

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::Context;
+use crate::cli::pins::{Depth, Pinned};
 use crate::cli::project::Project;
 use crate::cli::projections::{self, Outcome};
 use crate::cli::report::{Style, count, plural};
@@ -11,6 +12,8 @@ use crate::cli::verdicts;
 use crate::embed::select::{Choice, Purpose};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Expected, Index};
+use crate::progress::Job;
+use crate::recipe::lock::Lock;
 use crate::store::{Counts, Store};
 
 #[derive(Debug, clap::Args)]
@@ -29,6 +32,7 @@ struct Status {
     chunks_without_vector: Option<usize>,
     index: Part,
     projections: Vec<ProjectionState>,
+    lockfile: Part,
 }
 
 #[derive(Serialize)]
@@ -98,11 +102,25 @@ pub(super) fn run(context: &Context, _: Arguments) -> Result<()> {
         chunks_without_vector: None,
         index: Part::unknown("the model or the store is not here"),
         projections: Vec::new(),
+        lockfile: Part::unknown("the model is not here"),
     };
+    if let Some(setup) = &setup {
+        status.lockfile = lockfile(&project, setup, store.as_ref());
+    }
     if let (Some(setup), Some(store)) = (&setup, &store) {
         derived(&mut status, setup, store)?;
     }
     context.report.result(&status, |style| text(&status, style))
+}
+
+/// Whether the inputs are what the lockfile pins. What was made has its own lines; `patina lock --check` compares that too.
+fn lockfile(project: &Project, setup: &Setup, store: Option<&Store>) -> Part {
+    let held =
+        Lock::read(&project.lock_path()).and_then(|lock| Pinned { setup, store }.hold_inputs(project, &lock, Depth::Stamps, Job::silent()));
+    match held {
+        Ok(()) => Part::current(),
+        Err(error) => Part::of(&error),
+    }
 }
 
 fn derived(status: &mut Status, setup: &Setup, store: &Store) -> Result<()> {
@@ -171,6 +189,15 @@ fn text(status: &Status, style: &Style) -> String {
         out += &format!("projection   {}: {}\n", projection.name, part(&projection.part, style));
         if let Some(outcome) = &projection.outcome {
             out += &verdicts::text(outcome, style);
+        }
+    }
+    match status.lockfile.state {
+        // The first `oxidize` writes it.
+        "missing" | "unknown" => {}
+        "current" => out += &format!("lockfile     {}\n", style.good("holds")),
+        _ => {
+            let message = &status.lockfile.message;
+            out += &format!("lockfile     {} ({message}): `patina oxidize` or `patina lock` writes it anew\n", style.bad("does not hold"));
         }
     }
     out

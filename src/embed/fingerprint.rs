@@ -4,7 +4,7 @@ use crate::embed::Settings;
 use crate::fs;
 
 /// Raised when a change of Patina's own alters vectors: the graphs, pooling, prompts, or the cut of long texts.
-const VECTORS_VERSION: u32 = 1;
+pub const VECTORS_VERSION: u32 = 1;
 
 /// The fingerprint of the vectors that `settings` give: the model's identity (which covers weights, tokenizer, architecture,
 /// pooling and heads), prompts, the cut, runtime, precision and group size. 64 hexadecimal digits. Reads no file.

@@ -10,5 +10,5 @@ mod tokenizer;
 
 pub use batches::TOKEN_BUDGET;
 pub use embedder::{Embedder, Input, Order, Settings, TextKind};
-pub use fingerprint::fingerprint;
+pub use fingerprint::{VECTORS_VERSION, fingerprint};
 pub use tokenizer::TEXT_LIMIT;

@@ -181,6 +181,30 @@ pub fn installed_onnx_version() -> Result<String> {
     }
 }
 
+/// The version of a runtime, as its library says; ONNX Runtime's is loaded into the process for it.
+pub fn runtime_version(runtime: Runtime) -> Result<String> {
+    match runtime {
+        Runtime::Onnx => onnx_version(&provision::find(&provision::Places::of_this_machine())?.path),
+        Runtime::Mlx => mlx_version(),
+    }
+}
+
+/// Where a runtime computes, such as `cpu`.
+pub fn device(runtime: Runtime) -> Result<&'static str> {
+    match runtime {
+        Runtime::Onnx => Ok("cpu"),
+        Runtime::Mlx => Ok(patina_mlx::device_name()?),
+    }
+}
+
+/// The version of the generator of graphs that a runtime computes, if it computes one.
+pub fn graph_version(runtime: Runtime) -> Option<u32> {
+    match runtime {
+        Runtime::Onnx => Some(patina_onnx::GRAPH_VERSION),
+        Runtime::Mlx => None,
+    }
+}
+
 /// Every runtime, and whether this build carries it.
 pub fn carried() -> [(Runtime, bool); 2] {
     [(Runtime::Onnx, patina_onnx::ENABLED), (Runtime::Mlx, patina_mlx::ENABLED)]

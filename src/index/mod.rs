@@ -10,6 +10,7 @@
 
 mod build;
 mod manifest;
+mod sketch;
 #[cfg(test)]
 mod tests;
 
@@ -171,6 +172,11 @@ impl Index {
         found.truncate(k);
         Ok(found)
     }
+}
+
+/// The version of USearch in this build.
+pub fn usearch_version() -> &'static str {
+    usearch::version()
 }
 
 fn new_native(dimensions: usize) -> Result<usearch::Index> {

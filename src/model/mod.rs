@@ -19,6 +19,7 @@ mod stamps;
 mod transfer;
 mod tree;
 mod turn;
+mod weights;
 
 pub use cache::Cache;
 pub use files::{ModelFolder, Prompt, PromptKind, PromptOrigin, Settings};
@@ -28,6 +29,7 @@ pub use record::{HashedFile, Identity, Record};
 pub use reference::ModelRef;
 pub use registry::KnownModel;
 pub use show::{FileReport, ModelReport};
+pub use weights::{Table, TensorFaults, WeightsReport, scan};
 
 #[cfg(test)]
 mod tests;

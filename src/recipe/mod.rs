@@ -3,6 +3,7 @@
 //! This room is the doorman of the YAML crate. It is strict: a key that is not known, stands twice, has the wrong type or a value
 //! that makes no sense is an error of kind [`ErrorKind::Recipe`](crate::error::ErrorKind::Recipe) with file, line, column and a hint.
 
+pub mod lock;
 mod plan;
 mod projection;
 mod runtime;

@@ -9,6 +9,7 @@
 //!   alone; [`Store::rebuild`] makes them again.
 //! - `vectors`, `file_stamps` and `state` are caches: losing them costs time, never knowledge.
 
+mod census;
 mod events;
 mod identifiers;
 mod open;
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use census::{Census, sqlite_version};
 pub use identifiers::split_identifiers;
 pub use open::{BUSY_TIMEOUT, FORMAT};
 

@@ -34,6 +34,9 @@ pub const FILTERS: &[(&str, &str)] = &[
     (r"#(\d+) -?\d+\.\d+", "#$1 [SCORE]"),
     (r#"("?score"?:?) -?\d+\.\d+(e-\d+)?"#, "$1 [SCORE]"),
     (r"version \d+\.\d+\.\d+", "version [VERSION]"),
+    (r"onnx \d+\.\d+\.\d+ on", "onnx [VERSION] on"),
+    (r"(\d+) files \([0-9a-f]{12}\)", "$1 files ([IDENTITY])"),
+    (r"(?m)^(    (?:pinned|found ) )\w+ \w+, .*, \d+ threads, .*$", "$1[MACHINE]"),
 ];
 
 /// A temporary folder to run the program in.

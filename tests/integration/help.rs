@@ -13,20 +13,23 @@ fn help() {
     Usage: patina [OPTIONS] <COMMAND>
 
     Commands:
-      init     Write a recipe, .patina/oxidize.yaml, for the project in this folder
-      scrape   Gather session notes, git history, code and documents into .patina/data/patina.db
-      oxidize  Embed what is new, build the index, and train and judge the recipe's projections
-      scry     Search the project
-      embed    Embed lines of text, or of JSON with `text` or `input_ids`
-      status   What the project has, and whether it is up to date
-      doctor   What this machine and build offer: runtimes, libraries, models, and what was chosen and
-               why
-      parity   Compare the runtimes and precisions of this build on the same texts, and certify what may
-               share an index
-      eval     Measure a model on labelled data: pairs of sentences, or a retrieval set in BEIR's layout
-      model    The models on this machine
-      runtime  The libraries that engines run on
-      help     Print this message or the help of the given subcommand(s)
+      init      Write a recipe, .patina/oxidize.yaml, for the project in this folder
+      scrape    Gather session notes, git history, code and documents into .patina/data/patina.db
+      oxidize   Embed what is new, build the index, and train and judge the recipe's projections
+      scry      Search the project
+      embed     Embed lines of text, or of JSON with `text` or `input_ids`
+      status    What the project has, and whether it is up to date
+      doctor    What this machine and build offer: runtimes, libraries, models, and what was chosen and
+                why
+      lock      Pin every byte and version that results depend on in .patina/oxidize.lock, or check it
+      validate  Look through recipe, model, weights, vectors and indexes for faults and oddities
+      parity    Compare the runtimes and precisions of this build on the same texts, and certify what
+                may share an index
+      eval      Measure a model on labelled data: pairs of sentences, or a retrieval set in BEIR's
+                layout
+      model     The models on this machine
+      runtime   The libraries that engines run on
+      help      Print this message or the help of the given subcommand(s)
 
     Options:
       -C, --project <DIR>  Work on the project in this folder instead of the one around the current
@@ -76,6 +79,8 @@ fn help_of_scrape() {
     Options:
           --full           Read everything again and rebuild what is derived, instead of only what
                            changed
+          --locked         Fail unless what is here is the source that .patina/oxidize.lock pins; it is
+                           in the store then all the same
       -C, --project <DIR>  Work on the project in this folder instead of the one around the current
                            folder
           --json           Write machine-readable JSON to standard output, and errors as JSON to
@@ -97,6 +102,8 @@ fn help_of_oxidize() {
     Options:
           --runtime <R>    The runtime, in place of the recipe's: auto, onnx or mlx
           --threads <N>    Threads that compute one batch
+          --locked         Fail unless everything is what .patina/oxidize.lock pins: before anything is
+                           made, and again when it is
       -C, --project <DIR>  Work on the project in this folder instead of the one around the current
                            folder
           --json           Write machine-readable JSON to standard output, and errors as JSON to
@@ -127,6 +134,7 @@ fn help_of_scry() {
           --kind <KIND>        Only results of these kinds: session, commit, document, code
           --explain            Say of each result how every retriever ranked and scored it
           --runtime <R>        The runtime, in place of the recipe's: auto, onnx or mlx
+          --locked             Fail unless everything is what .patina/oxidize.lock pins
       -C, --project <DIR>      Work on the project in this folder instead of the one around the current
                                folder
           --json               Write machine-readable JSON to standard output, and errors as JSON to
@@ -195,6 +203,44 @@ fn help_of_status_and_doctor() {
                            standard error
       -q, --quiet          Say nothing but results and errors
       -h, --help           Print help
+    "#);
+}
+
+#[test]
+fn help_of_lock_and_validate() {
+    snap!(Place::new().run(["lock", "--help"]), @r#"
+    exit 0
+    --- stdout
+    Pin every byte and version that results depend on in .patina/oxidize.lock, or check it
+
+    Usage: patina lock [OPTIONS]
+
+    Options:
+          --check          Write nothing, and fail unless everything is what the lockfile pins
+          --runtime <R>    The runtime, in place of the recipe's: auto, onnx or mlx
+      -C, --project <DIR>  Work on the project in this folder instead of the one around the current
+                           folder
+          --json           Write machine-readable JSON to standard output, and errors as JSON to
+                           standard error
+      -q, --quiet          Say nothing but results and errors
+      -h, --help           Print help
+    "#);
+    snap!(Place::new().run(["validate", "--help"]), @r#"
+    exit 0
+    --- stdout
+    Look through recipe, model, weights, vectors and indexes for faults and oddities
+
+    Usage: patina validate [OPTIONS]
+
+    Options:
+          --model <NAME|FOLDER>  A model's name, hub id or folder, checked alone; the project and its
+                                 model if left out
+      -C, --project <DIR>        Work on the project in this folder instead of the one around the
+                                 current folder
+          --json                 Write machine-readable JSON to standard output, and errors as JSON to
+                                 standard error
+      -q, --quiet                Say nothing but results and errors
+      -h, --help                 Print help
     "#);
 }
 
@@ -381,7 +427,13 @@ fn every_command_has_its_help_here() {
         .filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')))
         .filter_map(|line| line.split(' ').next())
         .collect();
-    assert_eq!(names, ["init", "scrape", "oxidize", "scry", "embed", "status", "doctor", "parity", "eval", "model", "runtime", "help"]);
+    assert_eq!(
+        names,
+        [
+            "init", "scrape", "oxidize", "scry", "embed", "status", "doctor", "lock", "validate", "parity", "eval", "model", "runtime",
+            "help"
+        ]
+    );
 }
 
 #[test]

@@ -17,12 +17,14 @@ mod hub;
 mod hub_server;
 mod interrupts;
 mod json_errors;
+mod lock;
 mod odd_files;
 mod project_states;
 mod projections;
 mod reference;
 mod runtimes;
 mod stale;
+mod validate;
 mod whole_way;
 
 use std::path::Path;

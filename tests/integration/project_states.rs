@@ -24,6 +24,7 @@ fn init_writes_a_recipe_once() {
     --- stdout
     wrote [FOLDER]/.patina/oxidize.yaml
     next: patina scrape, then patina oxidize, then patina scry "a question"
+    .patina belongs into git: the recipe, and oxidize.lock, which oxidize writes; data/ is made from them and ignored
     "#);
     let recipe = place.read(".patina/oxidize.yaml");
     snap!(place.run(["init"]), @r#"

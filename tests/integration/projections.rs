@@ -56,7 +56,8 @@ fn recipe(place: &Place, more: &str) {
     );
 }
 
-fn oxidized(more: &str) -> Place {
+/// The same, scraped and oxidized.
+pub fn oxidized(more: &str) -> Place {
     let place = place(more);
     place.run(["scrape"]).success();
     place.run(["oxidize"]).success();
@@ -149,6 +150,7 @@ fn too_little_to_train_on() {
     index built
     projection semantic (linear): not published
       not trained: there are 0 separate groups (sessions, documents, files) with pairs, and at least 10 are needed
+    lockfile written: .patina/oxidize.lock
     "#);
     snap!(place.run(["scry", "--projection", "semantic", "x"]), @r#"
     exit 2

@@ -36,6 +36,7 @@ fn another_model_in_the_recipe() {
     scraped      [TIME]
     vectors      missing for 3 chunks: run `patina oxidize`
     index        missing (there is no index yet): run `patina oxidize`
+    lockfile     does not hold (model.files.1_Pooling/config.json.size is not what the lockfile pins: expected 287, found 64 (and 4 fields more)): `patina oxidize` or `patina lock` writes it anew
     "#);
     place.run(["scry", "--mode", "lexical", "cache"]).success();
     mended(&place, 3);
@@ -87,6 +88,7 @@ fn scraped_and_not_oxidized() {
     scraped      [TIME]
     vectors      missing for 1 chunk: run `patina oxidize`
     index        stale (the index is older than what was scraped): run `patina oxidize`
+    lockfile     does not hold (source.sha256 is not what the lockfile pins: expected [SHA-256], found [SHA-256] (and one field more)): `patina oxidize` or `patina lock` writes it anew
     "#);
     mended(&place, 1);
 }

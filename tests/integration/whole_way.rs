@@ -38,6 +38,7 @@ fn from_init_to_an_answer() {
     --- stdout
     wrote [FOLDER]/.patina/oxidize.yaml
     next: patina scrape, then patina oxidize, then patina scry "a question"
+    .patina belongs into git: the recipe, and oxidize.lock, which oxidize writes; data/ is made from them and ignored
     "#);
     snap!(place.run(["scrape"]), @r#"
     exit 0
@@ -56,6 +57,7 @@ fn from_init_to_an_answer() {
     index built
     projection semantic (linear): not published
       not trained: there are 3 separate groups (sessions, documents, files) with pairs, and at least 10 are needed
+    lockfile written: .patina/oxidize.lock
     "#);
 
     // What was asked for is found, in words and in meaning.
@@ -170,6 +172,7 @@ fn from_init_to_an_answer() {
     projection   semantic: up to date
     projection semantic (linear): not published
       not trained: there are 3 separate groups (sessions, documents, files) with pairs, and at least 10 are needed
+    lockfile     holds
     "#);
     let doctor = place.run(["doctor"]).success().text();
     for expected in ["patina       0.1.0", "runtime      onnx  version ", "chosen       onnx", "model        all-MiniLM-L6-v2\n"] {

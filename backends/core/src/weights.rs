@@ -376,6 +376,17 @@ impl Weights {
         Ok(values)
     }
 
+    /// Fills `to` with a tensor's bytes from its byte `from` on, for whoever reads a large one piece by piece. Errors as
+    /// [`Weights::read`]; a part that is not in the tensor is one too.
+    pub fn read_part(&self, name: &str, from: usize, to: &mut [u8]) -> Result<()> {
+        let entry = self.entry(name)?;
+        if from.checked_add(to.len()).is_none_or(|end| end > entry.end - entry.start) {
+            let path = &self.shards[entry.shard].path;
+            return Err(EngineError::weights(path, format!("the tensor {name} has no {} bytes from {from} on", to.len())));
+        }
+        self.fill(entry.shard, entry.start + from, to, name)
+    }
+
     fn entry(&self, name: &str) -> Result<&Entry> {
         self.entries.get(name).ok_or_else(|| EngineError::weights(self.path(), format!("the tensor {name} is missing")))
     }
@@ -388,6 +399,11 @@ impl Weights {
             }
             _ => EngineError::Io { path: shard.path.clone(), source: e },
         })
+    }
+
+    /// The bytes of all floating-point tensors.
+    pub fn bytes(&self) -> u64 {
+        self.entries.values().map(|entry| (entry.end - entry.start) as u64).sum()
     }
 
     /// The first file, for errors about what is missing.

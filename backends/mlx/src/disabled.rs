@@ -20,6 +20,11 @@ pub fn load(_: Arc<Model>, _: &Options) -> Result<Box<dyn EmbeddingEngine>> {
 }
 
 /// Always [`EngineError::RuntimeMissing`].
+pub fn device_name() -> Result<&'static str> {
+    Err(missing())
+}
+
+/// Always [`EngineError::RuntimeMissing`].
 pub fn runtime_version() -> Result<String> {
     Err(missing())
 }

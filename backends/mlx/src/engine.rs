@@ -9,7 +9,7 @@ use crate::arrays::Arrays;
 use crate::device::{self, failed};
 use crate::layout::Layout;
 use crate::parameters::Parameters;
-use crate::{GROUP_SIZES, Options};
+use crate::{Device, GROUP_SIZES, Options};
 
 /// Batches after which MLX gives its freed buffers back.
 const CLEAR_EVERY: usize = 64;
@@ -20,6 +20,19 @@ const CPU_TOKENS: usize = 512;
 /// The version of MLX, as the library itself says.
 pub fn runtime_version() -> Result<String> {
     device::ready()
+}
+
+/// Where a model is computed that asks for no device: `cpu` or `gpu`.
+pub fn device_name() -> Result<&'static str> {
+    device::ready()?;
+    device::choose(Device::Auto).map(name_of)
+}
+
+fn name_of(device: DeviceType) -> &'static str {
+    match device {
+        DeviceType::Cpu => "cpu",
+        DeviceType::Gpu => "gpu",
+    }
 }
 
 /// Loads a model: reads every weight that its forward pass names, whole, into arrays of MLX. The file is not needed afterwards.
@@ -38,11 +51,7 @@ pub fn load(model: Arc<Model>, options: &Options) -> Result<Box<dyn EmbeddingEng
             hint: format!("use a group size of {GROUP_SIZES:?}"),
         });
     }
-    let name = match device {
-        DeviceType::Cpu => "cpu",
-        DeviceType::Gpu => "gpu",
-    };
-    let info = model.info(Runtime::Mlx, version, name, options.precision);
+    let info = model.info(Runtime::Mlx, version, name_of(device), options.precision);
     let parameters = Parameters::new(options.precision, options.group_size);
     let threads = match device {
         DeviceType::Cpu => options.threads.max(1),

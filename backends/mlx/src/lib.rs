@@ -17,9 +17,9 @@ mod parameters;
 use patina_backend::Precision;
 
 #[cfg(not(feature = "enabled"))]
-pub use disabled::{load, runtime_version};
+pub use disabled::{device_name, load, runtime_version};
 #[cfg(feature = "enabled")]
-pub use engine::{load, runtime_version};
+pub use engine::{device_name, load, runtime_version};
 
 /// Whether this build carries the backend.
 pub const ENABLED: bool = cfg!(feature = "enabled");

@@ -24,6 +24,10 @@ pub use engine::{load, runtime_version};
 /// Whether this build carries the backend.
 pub const ENABLED: bool = cfg!(feature = "enabled");
 
+/// The version of the graphs that this backend generates: part of what vectors are reproduced by, and pinned by lockfiles. Raise it when
+/// a change of `graph.rs`, or of what it records, can alter a value of a model that ran before.
+pub const GRAPH_VERSION: u32 = 1;
+
 /// The oldest ONNX Runtime that this build can use.
 pub const OLDEST_RUNTIME: &str = "1.24";
 

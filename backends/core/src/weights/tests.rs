@@ -40,6 +40,12 @@ fn a_file_cut_off_after_it_was_opened_is_an_error_to_read() {
     let (folder, weights) = file(header, &[1; 8]);
     let weights = weights.expect("sound");
     assert_eq!(weights.read("a").expect("whole"), [1; 8]);
+    let mut part = [0; 3];
+    weights.read_part("a", 5, &mut part).expect("the end");
+    assert_eq!(part, [1; 3]);
+    for beyond in [6, usize::MAX] {
+        assert!(matches!(weights.read_part("a", beyond, &mut part), Err(EngineError::Weights { .. })));
+    }
     let path = folder.path().join("model.safetensors");
     let length = std::fs::metadata(&path).expect("the file").len();
     std::fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(length - 1)).expect("cut");

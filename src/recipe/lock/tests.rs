@@ -1,0 +1,386 @@
+//! The lockfile's promises: one text for one state, every field told apart, and nothing believed that is not whole.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::error::ErrorKind;
+
+fn hash(byte: char) -> String {
+    byte.to_string().repeat(64)
+}
+
+fn index(byte: char) -> IndexPins {
+    let sketch = |from: i32| (0..8).map(|n| f64::from(n + from) / 7.0).collect();
+    IndexPins { vectors: 12, dimensions: 64, bytes: 4096, sha256: hash(byte), sketch: sketch(1), history_sketch: sketch(-9) }
+}
+
+fn sample() -> Lock {
+    let file = |path: &str, byte| FilePins { path: path.into(), size: 10, sha256: hash(byte) };
+    Lock {
+        version: LOCK_VERSION,
+        recipe: RecipePins { sha256: hash('a') },
+        model: ModelPins {
+            name: "m".into(),
+            hub_id: Some("o/m".into()),
+            revision: Some("main".into()),
+            identity: hash('b'),
+            architecture: "bert".into(),
+            pooling: "mean".into(),
+            normalized: true,
+            dimensions: 64,
+            max_tokens: 128,
+            lower_case: false,
+            query_prompt: "query: ".into(),
+            document_prompt: String::new(),
+            files: vec![file("config.json", '1'), file("model.safetensors", '2')],
+        },
+        runtime: RuntimePins {
+            name: "onnx".into(),
+            version: "1.31.0".into(),
+            device: "cpu".into(),
+            precision: "f32".into(),
+            group_size: Some(64),
+        },
+        versions: Versions {
+            vectors: 1,
+            graph: Some(1),
+            training: 1,
+            tokenizers: "0.23.2".into(),
+            ort: "2".into(),
+            usearch: "2".into(),
+            sqlite: "3".into(),
+            patina: "0.1.0".into(),
+        },
+        seeds: vec![Seed { projection: "semantic".into(), seed: 42 }],
+        source: Some(SourcePins { sha256: hash('c'), chunks: 10, history_sha256: hash('d'), commits: 2 }),
+        made: Some(Made {
+            machine: Machine {
+                os: "linux".into(),
+                arch: "x86_64".into(),
+                cpu: Some("a processor".into()),
+                threads: 2,
+                instruction_set: vec!["avx2".into()],
+            },
+            index: index('e'),
+            projections: vec![ProjectionPins {
+                name: "semantic".into(),
+                published: true,
+                dimensions: 32,
+                sha256: Some(hash('f')),
+                index: Some(index('0')),
+                metrics: Some(Metrics {
+                    queries: 40,
+                    groups: 9,
+                    ndcg: Some(0.5),
+                    mrr: Some(0.4),
+                    recall: Some(0.7),
+                    raw_ndcg: Some(0.3),
+                    gain: Some([0.2, 0.1, 0.3]),
+                }),
+            }],
+        }),
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Lock> {
+    Lock::parse(bytes, Path::new("oxidize.lock"))
+}
+
+#[test]
+fn the_same_state_is_the_same_bytes_and_is_read_back() {
+    let bytes = sample().to_bytes().expect("bytes");
+    assert_eq!(bytes, sample().to_bytes().expect("bytes"));
+    assert_eq!(parse(&bytes).expect("its own bytes"), sample());
+    let text = String::from_utf8(bytes).expect("text");
+    assert!(text.starts_with("{\n  \"version\": 1,\n  \"recipe\": {\n    \"sha256\": \"aaaa") && text.ends_with("}\n"), "{text}");
+    // One field a line: a change is a line of a diff.
+    let mut other = sample();
+    other.model.max_tokens = 256;
+    let other = String::from_utf8(other.to_bytes().expect("bytes")).expect("text");
+    assert_eq!(text.lines().zip(other.lines()).filter(|(a, b)| a != b).count(), 1);
+    assert!(sample().differences(&sample(), false).is_empty());
+}
+
+/// The places of all values that are no object and no list, as JSON pointers.
+fn leaves(value: &Value, at: String, out: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| leaves(value, format!("{at}/{name}"), out)),
+        Value::Array(values) => values.iter().enumerate().for_each(|(n, value)| leaves(value, format!("{at}/{n}"), out)),
+        _ => out.push(at),
+    }
+}
+
+/// Another value of the same type that a lockfile may have there.
+fn another(value: &Value) -> Value {
+    match value {
+        Value::Bool(value) => json!(!value),
+        Value::Number(n) if n.is_f64() => json!(n.as_f64().expect("a number") + 1.0),
+        Value::Number(n) => json!(n.as_u64().expect("a whole number") + 1),
+        Value::String(text) if text.len() == 64 => json!("9".repeat(64)),
+        Value::String(text) => json!(format!("{text}x")),
+        other => panic!("{other}"),
+    }
+}
+
+/// Every value of a lockfile is changed, one at a time: it must match, or it is told, or it follows from another one and says nothing by
+/// itself. A field that is new is in none of the lists, and fails here until the rule has a place for it.
+#[test]
+fn every_field_has_its_place_in_the_rule() {
+    let must = [
+        "/recipe/sha256",
+        "/model/identity",
+        "/model/architecture",
+        "/model/pooling",
+        "/model/normalized",
+        "/model/dimensions",
+        "/model/max_tokens",
+        "/model/lower_case",
+        "/model/query_prompt",
+        "/model/document_prompt",
+        "/model/files/0/path",
+        "/model/files/0/size",
+        "/model/files/0/sha256",
+        "/model/files/1/path",
+        "/model/files/1/size",
+        "/model/files/1/sha256",
+        "/runtime/name",
+        "/runtime/version",
+        "/runtime/precision",
+        "/runtime/group_size",
+        "/versions/vectors",
+        "/versions/graph",
+        "/versions/training",
+        "/versions/tokenizers",
+        "/seeds/0/projection",
+        "/seeds/0/seed",
+        "/source/sha256",
+        "/source/chunks",
+        "/made/index/dimensions",
+        "/made/projections/0/dimensions",
+        "/made/projections/0/sha256",
+        "/made/projections/0/index/dimensions",
+    ];
+    let told = [
+        "/model/name",
+        "/model/hub_id",
+        "/model/revision",
+        "/runtime/device",
+        "/versions/ort",
+        "/versions/usearch",
+        "/versions/sqlite",
+        "/versions/patina",
+        "/source/history_sha256",
+        "/source/commits",
+        "/made/machine/os",
+        "/made/machine/arch",
+        "/made/machine/cpu",
+        "/made/machine/threads",
+        "/made/machine/instruction_set/0",
+        // The vectors come to the same sketch: the links of the graph differ, no more.
+        "/made/index/sha256",
+        "/made/projections/0/index/sha256",
+        "/made/projections/0/metrics/queries",
+        "/made/projections/0/metrics/ndcg",
+    ];
+    let value = serde_json::to_value(sample()).expect("JSON");
+    let mut all = Vec::new();
+    leaves(&value, String::new(), &mut all);
+    let mut silent = BTreeSet::new();
+    for at in all {
+        let mut changed = value.clone();
+        let leaf = changed.pointer_mut(&at).expect("a leaf");
+        *leaf = another(leaf);
+        match parse(changed.to_string().as_bytes()) {
+            Ok(lock) => {
+                for differences in [lock.differences(&sample(), false), sample().differences(&lock, false)] {
+                    let holds = !differences.iter().any(|difference| difference.must_match);
+                    assert_eq!(!holds, must.contains(&at.as_str()), "{at}: {differences:?}");
+                    assert_eq!(holds && !differences.is_empty(), told.contains(&at.as_str()), "{at}: {differences:?}");
+                    if differences.is_empty() {
+                        silent.insert(at.clone());
+                    }
+                }
+            }
+            // What no lockfile says: another version, a projection that is not published and has files.
+            Err(error) => assert!(at == "/version" || at == "/made/projections/0/published", "{at}: {error}"),
+        }
+    }
+    let follows = |at: &String| {
+        // The size and the sketches of an index count where its hash differs; a projection is the recipe's.
+        at.contains("sketch/") || at.ends_with("/bytes") || at.ends_with("/vectors") || at.contains("/metrics/") || at.ends_with("/0/name")
+    };
+    assert!(silent.iter().all(follows), "{silent:?}");
+}
+
+#[test]
+fn an_index_matches_by_its_file_or_by_its_vectors() {
+    let changed = |change: &dyn Fn(&mut Lock)| {
+        let mut lock = sample();
+        change(&mut lock);
+        lock
+    };
+    let wrong = |found: &Lock| {
+        let differences = sample().differences(found, false);
+        differences.into_iter().filter(|difference| difference.must_match).map(|difference| difference.field).collect::<Vec<_>>()
+    };
+    fn made(lock: &mut Lock) -> &mut Made {
+        lock.made.as_mut().expect("made")
+    }
+    let other_file = |lock: &mut Lock| made(lock).index.sha256 = hash('7');
+    // Linked anew: the projection may then be of other bits too, but must still be published.
+    let relinked = changed(&|lock| {
+        other_file(lock);
+        made(lock).projections[0].sha256 = Some(hash('8'));
+    });
+    assert_eq!(wrong(&relinked), Vec::<String>::new());
+    let noise = SKETCH_NOISE * (10.0f64 * 64.0).sqrt();
+    let rounded = changed(&|lock| {
+        other_file(lock);
+        made(lock).index.sketch[3] += 0.9 * noise;
+    });
+    assert_eq!(wrong(&rounded), Vec::<String>::new());
+    let other_vectors = changed(&|lock| {
+        other_file(lock);
+        made(lock).index.sketch[3] += 1.5 * noise;
+    });
+    assert_eq!(wrong(&other_vectors), ["made.index.sha256"]);
+    let other_commits = changed(&|lock| {
+        other_file(lock);
+        made(lock).index.history_sketch[7] -= 1.0;
+    });
+    assert_eq!(wrong(&other_commits), ["made.index.sha256"]);
+    // With another history, its vectors are others by right, and so may the verdict be.
+    let later = changed(&|lock| {
+        other_file(lock);
+        made(lock).index.history_sketch[7] -= 1.0;
+        made(lock).index.vectors += 1;
+        let source = lock.source.as_mut().expect("a source");
+        (source.history_sha256, source.commits) = (hash('9'), 3);
+        let projection = &mut made(lock).projections[0];
+        (projection.published, projection.sha256, projection.index) = (false, None, None);
+    });
+    assert_eq!(wrong(&later), Vec::<String>::new());
+    let unpublished = changed(&|lock| {
+        other_file(lock);
+        let projection = &mut made(lock).projections[0];
+        (projection.published, projection.sha256, projection.index) = (false, None, None);
+    });
+    assert_eq!(wrong(&unpublished), ["made.projections.semantic.published"]);
+    // Another source explains everything that follows from it.
+    let elsewhere = changed(&|lock| {
+        *lock = other_vectors.clone();
+        lock.source.as_mut().expect("a source").sha256 = hash('3');
+    });
+    assert_eq!(wrong(&elsewhere), ["source.sha256"]);
+    // A runtime that is certified is none other, whatever its version and graphs are.
+    let mlx = changed(&|lock| {
+        (lock.runtime.name, lock.runtime.version, lock.versions.graph) = ("mlx".into(), "0.32.2".into(), None);
+    });
+    assert_eq!(wrong(&mlx), ["runtime.name"]);
+    assert!(sample().differences(&mlx, true).iter().all(|difference| !difference.must_match));
+}
+
+#[test]
+fn what_is_not_pinned_yet_is_not_compared() {
+    let mut early = sample();
+    (early.source, early.made) = (None, None);
+    assert!(early.differences(&sample(), false).is_empty());
+    assert!(sample().differences(&early, false).is_empty());
+    let bytes = early.to_bytes().expect("bytes");
+    assert_eq!(parse(&bytes).expect("no source yet"), early);
+    early.made = sample().made;
+    assert_eq!(parse(&early.to_bytes().expect("bytes")).expect_err("made of nothing").kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn a_file_that_is_cut_off_anywhere_is_refused() {
+    let bytes = sample().to_bytes().expect("bytes");
+    let whole = bytes.len() - 1; // The last line feed says nothing.
+    for length in 0..whole {
+        let error = parse(&bytes[..length]).expect_err("cut off");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{length}: {error}");
+        assert!(error.hint_text().is_some() && error.place().is_some(), "{length}");
+    }
+    assert_eq!(parse(&bytes[..whole]).expect("whole"), sample());
+}
+
+#[test]
+fn a_changed_byte_is_refused_or_told() {
+    let bytes = sample().to_bytes().expect("bytes");
+    for at in 0..bytes.len() {
+        for bit in [1, 0x20, 0x80] {
+            let mut changed = bytes.clone();
+            changed[at] ^= bit;
+            // It must not panic, and never be taken for what it was. The last digit of a sketch's number may be beyond its precision.
+            let line_end = bytes[at..].iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |length| at + length);
+            let in_fraction = bytes[..at].iter().rev().take_while(|&&byte| byte != b'\n').any(|&byte| byte == b'.');
+            if let Ok(lock) = parse(&changed) {
+                assert!(lock != sample() || (in_fraction && line_end - at <= 3), "{at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn hostile_files_are_refused() {
+    let text = String::from_utf8(sample().to_bytes().expect("bytes")).expect("text");
+    let deep = "[".repeat(100_000);
+    let cases = [
+        ("empty", String::new()),
+        ("a list", "[]".into()),
+        ("null", "null".into()),
+        ("nested", deep),
+        ("two documents", format!("{text}{text}")),
+        ("a merge conflict", format!("<<<<<<< HEAD\n{text}")),
+        ("an unknown field", text.replacen("\"recipe\"", "\"recipes\": 1,\n  \"recipe\"", 1)),
+        ("a field twice", text.replacen("\"max_tokens\": 128,", "\"max_tokens\": 128,\n    \"max_tokens\": 128,", 1)),
+        ("the version twice", text.replacen("\"version\": 1,", "\"version\": 1,\n  \"version\": 1,", 1)),
+        ("a field is missing", text.replacen("\"pooling\": \"mean\",", "", 1)),
+        ("a size below zero", text.replacen("\"size\": 10", "\"size\": -10", 1)),
+        ("a number without bounds", text.replacen("\"size\": 10", "\"size\": 1e999", 1)),
+        ("a hash that is too short", text.replacen(&hash('2'), &hash('2')[1..], 1)),
+        ("a hash in upper case", text.replacen(&hash('a'), &hash('A'), 1)),
+        ("a hash that is none", text.replacen(&hash('1'), &"é".repeat(32), 1)),
+        ("files out of order", text.replacen("config.json", "z.json", 1)),
+        ("a file twice", text.replacen("config.json", "model.safetensors", 1)),
+        ("a sketch that is too short", text.replacen("0.14285714285714285,", "", 1)),
+    ];
+    for (fault, text) in cases {
+        let error = parse(text.as_bytes()).expect_err(fault);
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{fault}: {error}");
+        assert!(error.hint_text().is_some(), "{fault}");
+    }
+    let later = parse(text.replacen("\"version\": 1", "\"version\": 2,\n  \"new\": 5", 1).as_bytes()).expect_err("a later version");
+    assert_eq!(later.kind(), ErrorKind::Stale);
+    assert!(later.message().contains("version 2") && later.hint_text().is_some(), "{later:?}");
+}
+
+#[test]
+fn a_file_that_is_far_too_large_is_not_read() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("oxidize.lock");
+    sample().write(&path).expect("written");
+    assert_eq!(Lock::read(&path).expect("read"), sample());
+    // Sparse: it takes no room.
+    let file = std::fs::OpenOptions::new().write(true).open(&path).expect("opened");
+    file.set_len(100 << 20).expect("made long");
+    let begun = std::time::Instant::now();
+    let error = Lock::read(&path).expect_err("too large");
+    assert_eq!((error.kind(), error.kind().exit_code()), (ErrorKind::Corrupt, 3));
+    assert!(begun.elapsed() < std::time::Duration::from_secs(1));
+    assert_eq!(Lock::read(&folder.path().join("none")).expect_err("none").kind(), ErrorKind::Missing);
+}
+
+#[test]
+fn what_is_there_already_is_not_written_again() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("oxidize.lock");
+    sample().write(&path).expect("written");
+    let before = path.metadata().and_then(|meta| meta.modified()).expect("a time");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    sample().write(&path).expect("nothing to do");
+    assert_eq!(path.metadata().and_then(|meta| meta.modified()).expect("a time"), before);
+}

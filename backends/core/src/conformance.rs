@@ -4,6 +4,8 @@
 
 #![allow(clippy::disallowed_methods)] // It writes altered models into temporary folders.
 
+pub mod hostile;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -39,7 +39,8 @@ impl Model {
     /// Whether the bytes of a `config.json` describe an encoder that `weights` hold whole.
     pub fn check_config(config: &[u8], weights: &Weights) -> Result<()> {
         let path = Path::new("config.json");
-        let config: Value = serde_json::from_slice(config).map_err(|e| EngineError::model(path, format!("the file does not parse: {e}")))?;
+        let config: Value =
+            serde_json::from_slice(config).map_err(|e| EngineError::model(path, format!("the file does not parse: {e}")))?;
         architectures::load(&config, path, weights).map(|_| ())
     }
 

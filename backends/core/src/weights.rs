@@ -299,7 +299,8 @@ impl Weights {
     /// Whether the bytes of a list of shards can be followed: it parses, and every name stays in its folder.
     pub fn check_index(bytes: &[u8]) -> Result<()> {
         let path = Path::new("model.safetensors.index.json");
-        let map: ShardIndex = serde_json::from_slice(bytes).map_err(|e| EngineError::model(path, format!("the file does not parse: {e}")))?;
+        let map: ShardIndex =
+            serde_json::from_slice(bytes).map_err(|e| EngineError::model(path, format!("the file does not parse: {e}")))?;
         map.shards(path)?.into_keys().try_for_each(|shard| contained(Path::new(""), shard, path).map(|_| ()))
     }
 
@@ -328,7 +329,10 @@ impl Weights {
         let Some(&Integers { shard, size, start, end }) = self.integers.get(name) else { return Ok(None) };
         if (end - start) / size > MOST_INTEGERS {
             let path = &self.shards[shard].path;
-            return Err(EngineError::weights(path, format!("the tensor {name} has more than the {MOST_INTEGERS} whole numbers that are read")));
+            return Err(EngineError::weights(
+                path,
+                format!("the tensor {name} has more than the {MOST_INTEGERS} whole numbers that are read"),
+            ));
         }
         let mut bytes = vec![0; end - start];
         self.fill(shard, start, &mut bytes, name)?;

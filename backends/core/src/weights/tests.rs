@@ -157,7 +157,9 @@ fn a_header_with_any_byte_changed_is_refused_or_sound() {
 fn lengths_of_the_header_that_lie_are_refused() {
     let whole = golden();
     let length = u64::from_le_bytes(whole[..8].try_into().expect("eight bytes"));
-    for lie in [0, 1, length - 1, length + 1, whole.len() as u64, 1 << 24, (1 << 24) + 1, 100_000_000, 1 << 32, 1 << 63, u64::MAX - 7, u64::MAX] {
+    for lie in
+        [0, 1, length - 1, length + 1, whole.len() as u64, 1 << 24, (1 << 24) + 1, 100_000_000, 1 << 32, 1 << 63, u64::MAX - 7, u64::MAX]
+    {
         let mut changed = whole.clone();
         changed[..8].copy_from_slice(&lie.to_le_bytes());
         refused(&format!("a header of {lie} bytes"), &changed);
@@ -340,8 +342,11 @@ fn a_tensor_in_two_shards_is_refused_whatever_its_type() {
         for file in ["one.safetensors", "two.safetensors"] {
             std::fs::write(folder.path().join(file), bytes(&header, &[0; 8])).expect("write");
         }
-        std::fs::write(folder.path().join("model.safetensors.index.json"), r#"{"weight_map":{"a":"one.safetensors","b":"two.safetensors"}}"#)
-            .expect("write");
+        std::fs::write(
+            folder.path().join("model.safetensors.index.json"),
+            r#"{"weight_map":{"a":"one.safetensors","b":"two.safetensors"}}"#,
+        )
+        .expect("write");
         let error = Weights::open(folder.path()).err().expect(dtype);
         assert!(error.message().contains("the tensor a is in two shards"), "{dtype}: {error}");
     }

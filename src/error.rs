@@ -226,17 +226,26 @@ impl std::error::Error for Error {
 impl From<EngineError> for Error {
     fn from(error: EngineError) -> Error {
         let kind = match &error {
-            EngineError::RuntimeMissing { .. } | EngineError::Precision { .. } => ErrorKind::Missing,
+            EngineError::RuntimeMissing { .. } | EngineError::Precision { .. } | EngineError::Missing { .. } => ErrorKind::Missing,
             EngineError::Model { .. } => ErrorKind::Usage,
-            EngineError::Weights { .. } | EngineError::Foreign { .. } | EngineError::NonFinite { .. } => ErrorKind::Corrupt,
+            EngineError::Weights { .. } | EngineError::Foreign { .. } | EngineError::Damaged { .. } | EngineError::NonFinite { .. } => {
+                ErrorKind::Corrupt
+            }
             EngineError::Batch { .. } | EngineError::Closed => ErrorKind::Bug,
             _ => ErrorKind::Failed,
         };
         let place = error.path().map(Path::to_path_buf);
+        let at = match &error {
+            EngineError::Damaged { at, .. } => *at,
+            _ => None,
+        };
         let hint = error.hint();
         let mut out = Error::new(kind, error.message()).caused_by(error);
         if let Some(path) = place {
-            out = out.at(path);
+            out = match at {
+                Some((line, column)) => out.at_line(path, line, column),
+                None => out.at(path),
+            };
         }
         match hint {
             Some(hint) => out.hint(hint),

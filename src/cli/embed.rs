@@ -43,6 +43,12 @@ pub(super) struct Arguments {
     /// Threads that compute one batch.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Keep so many numbers of each vector; of use if the model was trained for it (Matryoshka).
+    #[arg(long, value_name = "N")]
+    dimensions: Option<usize>,
+    /// The prompt of this name in the model's files, in place of the kind's.
+    #[arg(long, value_name = "NAME")]
+    prompt: Option<String>,
     /// Which of the model's prompts the texts get.
     #[arg(long, value_enum, default_value = "document")]
     kind: Kind,
@@ -62,7 +68,13 @@ enum Output {
 
 pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let output = output(&arguments.output)?;
-    let overrides = Overrides { runtime: arguments.runtime, precision: arguments.precision, threads: arguments.threads };
+    let overrides = Overrides {
+        runtime: arguments.runtime,
+        precision: arguments.precision,
+        threads: arguments.threads,
+        dimensions: arguments.dimensions,
+        prompt: arguments.prompt,
+    };
     let settings = match &arguments.model {
         Some(model) => setup::for_model(model, &Project::at(context.project.as_deref())?.root, &overrides, Purpose::Bulk)?,
         None => setup::for_project(&Project::find(context.project.as_deref())?, &overrides, Purpose::Bulk)?.settings,

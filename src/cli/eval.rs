@@ -156,7 +156,8 @@ fn beir(context: &Context, arguments: Beir) -> Result<()> {
 impl Model {
     /// The model's name and the settings to embed with.
     fn settings(&self, context: &Context) -> Result<(String, Settings)> {
-        let overrides = Overrides { runtime: self.runtime.clone(), precision: self.precision.clone(), threads: self.threads };
+        let overrides =
+            Overrides { runtime: self.runtime.clone(), precision: self.precision.clone(), threads: self.threads, ..Overrides::default() };
         match &self.model {
             Some(model) => {
                 let root = Project::at(context.project.as_deref())?.root;

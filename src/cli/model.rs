@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use crate::cli::Context;
 use crate::cli::project::Project;
-use crate::cli::report::{count, plural};
-use crate::error::Result;
+use crate::cli::report::{Style, count, plural};
+use crate::error::{ErrorKind, Result};
 use crate::model::hub::{self, HubSettings};
-use crate::model::{self, Cache, ModelFolder, ModelRef, ModelReport, registry};
+use crate::model::{self, Cache, KnownModel, ModelFolder, ModelRef, ModelReport, registry};
 use crate::progress::Job;
 
 #[derive(Debug, Subcommand)]
@@ -59,7 +59,16 @@ pub(super) fn run(context: &Context, command: Command) -> Result<()> {
         Command::List => list(context, &cache),
         Command::Show { model } => {
             let root = Project::at(context.project.as_deref())?.root;
-            show(context, &cache, &cache.find(&ModelRef::parse(&model)?, &root)?, None)
+            let reference = ModelRef::parse(&model)?;
+            match (cache.find(&reference, &root), &reference) {
+                // One that is here and broken is told as such.
+                (Err(error), ModelRef::Known { model, revision: None })
+                    if error.kind() == ErrorKind::Missing && !cache.models().join(model.name).exists() =>
+                {
+                    show_known(context, model)
+                }
+                (found, _) => show(context, &cache, &found?, None),
+            }
         }
     }
 }
@@ -123,18 +132,22 @@ fn list(context: &Context, cache: &Cache) -> Result<()> {
         context.report.note(&format!("warning: {line}"));
     }
     context.report.result(&reports, |style| {
-        let mut out =
-            format!("{}\n", style.dim(&format!("{:<32} {:>5} {:>7}  {:<12} {:<12} hub id", "model", "dim", "tokens", "licence", "")));
+        let head = format!("{:<38} {:>5} {:>7}  {:<16}  {:<5}  where", "model", "dim", "tokens", "licence", "gated");
+        let mut out = format!("{}\n", style.dim(&head));
         let number = |n: Option<usize>| n.map(|n| n.to_string()).unwrap_or_default();
         for report in &reports {
-            let state = if report.here { style.good(&format!("{:<12}", "here")) } else { format!("{:<12}", "not here") };
+            let gated = match report.gated {
+                Some(true) => "yes",
+                Some(false) => "no",
+                None => "",
+            };
             out += &format!(
-                "{:<32} {:>5} {:>7}  {:<12} {state} {}\n",
+                "{:<38} {:>5} {:>7}  {:<16}  {gated:<5}  {}\n",
                 report.name,
                 number(report.dimensions),
                 number(report.max_tokens),
                 report.licence.as_deref().unwrap_or("?"),
-                report.hub_id.as_deref().unwrap_or("")
+                if report.here { style.good("here") } else { "not here".to_owned() }
             );
         }
         out
@@ -143,33 +156,55 @@ fn list(context: &Context, cache: &Cache) -> Result<()> {
 
 fn show(context: &Context, cache: &Cache, folder: &ModelFolder, transfer: Option<Transfer>) -> Result<()> {
     let identity = folder.identity(cache, Job::silent())?;
-    let model = Model::open(folder.path())?;
-    let shown = Shown { model: ModelReport::here(folder, Some(&identity), Some(model.dimensions())), transfer };
-    let report = &shown.model;
-    context.report.result(&shown, |style| {
-        let mut out = format!("{}\n", style.bold(&report.name));
-        let mut line = |name: &str, value: &str| {
-            if !value.is_empty() {
-                out += &format!("  {name:<12} {value}\n");
-            }
-        };
-        let prompt = |text: &str| if text.is_empty() { "none".to_owned() } else { format!("{text:?}") };
-        line("folder", &folder.path().display().to_string());
-        line("hub id", report.hub_id.as_deref().unwrap_or_default());
-        line("commit", folder.commit().unwrap_or_default());
-        line("licence", report.licence.as_deref().unwrap_or_default());
-        line("identity", &identity.sha256);
-        line("dimensions", &model.dimensions().to_string());
-        line("max tokens", &report.max_tokens.unwrap_or(model.max_tokens()).to_string());
-        line("pooling", model.head().pooling().name());
-        line("normalized", if model.head().normalizes() { "yes" } else { "no" });
-        line("tokenizer", if report.tokenizer { "yes" } else { "none: token ids only" });
-        line("query", &prompt(&report.query_prompt.text));
-        line("document", &prompt(&report.document_prompt.text));
-        for file in &report.files {
-            let size = file.size.map(count).unwrap_or_default();
-            out += &format!("  {size:>12} {} {}\n", style.dim(file.sha256.as_deref().unwrap_or_default()), file.path);
+    let mut report = ModelReport::here(folder, Some(&identity), None);
+    // A model without modules.json can be used with a recipe that says its pooling; it is shown as far as it is known.
+    let model = match folder.settings().pooling {
+        Some(_) => Some(Model::open(folder.path())?),
+        None => None,
+    };
+    if let Some(model) = &model {
+        report.architecture = Some(model.architecture().to_owned());
+        report.dimensions = Some(model.dimensions());
+        report.max_tokens = Some(report.max_tokens.map_or(model.max_tokens(), |tokens| tokens.min(model.max_tokens())));
+    }
+    let normalized = model.as_ref().map(|model| model.head().normalizes());
+    let shown = Shown { model: report, transfer };
+    context.report.result(&shown, |style| text(&shown.model, normalized, style))
+}
+
+/// What the table knows of a model that is not on this machine.
+fn show_known(context: &Context, known: &KnownModel) -> Result<()> {
+    let report = ModelReport::known(known);
+    context.report.result(&report, |style| text(&report, None, style))
+}
+
+fn text(report: &ModelReport, normalized: Option<bool>, style: &Style) -> String {
+    let mut out = format!("{}\n", style.bold(&report.name));
+    let mut line = |name: &str, value: Option<String>| {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            out += &format!("  {name:<12} {value}\n");
         }
-        out
-    })
+    };
+    let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+    let prompt = |text: &str| if text.is_empty() { "none".to_owned() } else { format!("{text:?}") };
+    let place = report.path.as_ref().map(|path| path.display().to_string());
+    line("folder", Some(place.unwrap_or_else(|| "not on this machine".to_owned())));
+    line("hub id", report.hub_id.clone());
+    line("revision", report.revision.clone());
+    line("licence", report.licence.clone());
+    line("gated", report.gated.map(|gated| if gated { "yes: the hub asks for a token".to_owned() } else { yes(false) }));
+    line("identity", report.identity.clone());
+    line("architecture", report.architecture.clone());
+    line("dimensions", report.dimensions.map(|n| n.to_string()));
+    line("max tokens", report.max_tokens.map(|n| n.to_string()));
+    line("pooling", Some(report.pooling.clone().unwrap_or_else(|| "not known: write `pooling:` into the recipe".to_owned())));
+    line("normalized", normalized.map(yes));
+    line("tokenizer", Some(if report.tokenizer { yes(true) } else { "none: token ids only".to_owned() }));
+    line("query", Some(prompt(&report.query_prompt.text)));
+    line("document", Some(prompt(&report.document_prompt.text)));
+    for file in &report.files {
+        let size = file.size.map(count).unwrap_or_default();
+        out += &format!("  {size:>12} {} {}\n", style.dim(file.sha256.as_deref().unwrap_or_default()), file.path);
+    }
+    out
 }

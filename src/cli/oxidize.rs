@@ -55,7 +55,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let progress = context.report.progress();
     let job = Job::new(progress.as_ref(), &context.cancel);
     let lock = arguments.locked.then(|| pins::locked(&project, Depth::Bytes, job)).transpose()?;
-    let overrides = Overrides { runtime: arguments.runtime, threads: arguments.threads, precision: None };
+    let overrides = Overrides { runtime: arguments.runtime, threads: arguments.threads, ..Overrides::default() };
     let setup = setup::for_project(&project, &overrides, Purpose::Bulk)?;
     let _held = project.lock("oxidize")?;
     let store = Store::open_existing(&project.database())?;

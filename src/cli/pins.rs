@@ -92,16 +92,16 @@ impl Pinned<'_> {
     fn model(&self, depth: Depth, job: Job<'_>) -> Result<ModelPins> {
         let (settings, folder) = (&self.setup.settings, &self.setup.model);
         let identity = hashed(folder, depth, job)?;
-        let model = Model::open(folder.path())?;
+        let model = Model::open_with(folder.path(), &settings.options)?;
         let info = model.info(settings.runtime, String::new(), "", settings.precision);
         let limit = model.max_tokens();
         Ok(ModelPins {
             name: folder.name().to_owned(),
-            hub_id: folder.record().and_then(|record| record.hub_id.clone()),
-            revision: folder.record().and_then(|record| record.revision.clone()),
+            hub_id: folder.hub_id().map(str::to_owned),
+            revision: folder.revision().map(str::to_owned),
             identity: identity.sha256,
             architecture: info.architecture,
-            pooling: model.head().pooling().name().to_owned(),
+            pooling: model.head().pooling_name(),
             normalized: model.head().normalizes(),
             dimensions: self.setup.plan.dimensions,
             max_tokens: settings.max_tokens.unwrap_or(limit).min(limit),

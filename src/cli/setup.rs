@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use patina_backend::{Model, Precision, Runtime};
+use patina_backend::{Model, ModelOptions, Precision, Runtime};
 
 use crate::bench::parity;
 use crate::cli::project::{Embeddings, Project};
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::index::Manifest;
 use crate::model::{Cache, ModelFolder, ModelRef, PromptKind};
 use crate::progress::Job;
-use crate::recipe::{ModelFacts, Plan, RuntimeChoice, default_group_size};
+use crate::recipe::{ModelFacts, Plan, PromptsPlan, RuntimeChoice, default_group_size};
 
 /// The variable that overrides the recipe's runtime; `--runtime` overrides it in turn.
 const RUNTIME_VARIABLE: &str = "PATINA_RUNTIME";
@@ -20,12 +20,19 @@ const RUNTIME_VARIABLE: &str = "PATINA_RUNTIME";
 /// The most threads that can be asked for: each costs memory whether it has work or not.
 const MOST_THREADS: usize = 256;
 
+/// The fewest dimensions that can be asked for, as in a recipe.
+const FEWEST_DIMENSIONS: usize = 8;
+
 /// What the command line puts in place of the recipe's words.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Overrides {
     pub runtime: Option<String>,
     pub precision: Option<String>,
     pub threads: Option<usize>,
+    /// Numbers of a vector that are kept.
+    pub dimensions: Option<usize>,
+    /// The prompt of this name in the model's files, for queries and documents alike.
+    pub prompt: Option<String>,
 }
 
 impl Overrides {
@@ -52,6 +59,29 @@ impl Overrides {
         })
     }
 
+    /// Fewer dimensions than `model` has, if they are asked for.
+    fn dimensions(&self, recipe: Option<usize>, model: usize) -> Result<Option<usize>> {
+        match self.dimensions {
+            Some(wanted) if !(FEWEST_DIMENSIONS..=model).contains(&wanted) => {
+                Err(Error::usage(format!("--dimensions is {wanted}; it must be {FEWEST_DIMENSIONS} to {model}, which the model has"))
+                    .hint("leave it out for all; fewer are of use only if the model was trained for it (Matryoshka)"))
+            }
+            Some(wanted) => Ok(Some(wanted).filter(|&wanted| wanted < model)),
+            None => Ok(recipe),
+        }
+    }
+
+    /// The prompts of queries and of documents.
+    fn prompts(&self, model: &ModelFolder, recipe: &PromptsPlan) -> Result<(String, String)> {
+        match &self.prompt {
+            Some(name) => model.named_prompt(name).map(|prompt| (prompt.text.clone(), prompt.text)),
+            None => {
+                let prompt = |kind, recipe: &Option<String>| model.prompt(kind, recipe.as_deref()).text;
+                Ok((prompt(PromptKind::Query, &recipe.query), prompt(PromptKind::Document, &recipe.document)))
+            }
+        }
+    }
+
     fn threads(&self, recipe: Option<usize>) -> Result<usize> {
         match self.threads.or(recipe) {
             Some(threads) if !(1..=MOST_THREADS).contains(&threads) => {
@@ -74,17 +104,6 @@ pub(super) struct Setup {
     /// Why the index, which the other runtime made, may not be searched with this one.
     pub not_shared: Option<NotShared>,
     pub embeddings: Embeddings,
-}
-
-/// Pooling that leaves the prompt's own tokens out is not supported: to ignore it would give other vectors without a word.
-fn check_prompts(model: &ModelFolder, settings: Settings) -> Result<Settings> {
-    let prompts = !settings.query_prompt.is_empty() || !settings.document_prompt.is_empty();
-    if prompts && !model.settings().include_prompt {
-        return Err(Error::usage("the model pools without its prompt (`include_prompt: false`), which is not supported")
-            .at(model.path())
-            .hint("set both prompts to '' in the recipe to embed without them"));
-    }
-    Ok(settings)
 }
 
 /// Two runtimes whose vectors may not meet.
@@ -110,27 +129,29 @@ pub(super) fn for_project(project: &Project, overrides: &Overrides, purpose: Pur
         Some(_) => e,
     })?;
     let model = cache.find(&reference, &project.root)?;
-    let facts = ModelFacts { dimensions: Model::open(model.path())?.dimensions() };
-    let plan = Plan::resolve(&recipe, &path, &facts)?;
+    let pooling = Plan::pooling(&recipe, &path)?;
+    let dimensions = Model::open_with(model.path(), &ModelOptions { pooling, dimensions: None })?.dimensions();
+    let plan = Plan::resolve(&recipe, &path, &ModelFacts { dimensions })?;
     let precision = overrides.precision(plan.precision)?;
     let choice = select::choose(overrides.runtime(plan.runtime)?, precision)?;
-    let settings = check_prompts(
-        &model,
-        Settings {
-            folder: model.path().to_path_buf(),
-            identity: model.identity(&cache, Job::silent())?.sha256,
-            tokenizer: model.tokenizer(),
-            max_tokens: plan.max_tokens.or(model.max_tokens()),
-            lower_case: model.settings().do_lower_case,
-            query_prompt: model.prompt(PromptKind::Query, plan.prompts.query.as_deref()).text,
-            document_prompt: model.prompt(PromptKind::Document, plan.prompts.document.as_deref()).text,
-            runtime: choice.runtime,
-            precision,
-            group_size: plan.group_size_for(precision),
-            threads: overrides.threads(plan.threads)?,
-            purpose,
-        },
-    )?;
+    let (query_prompt, document_prompt) = overrides.prompts(&model, &plan.prompts)?;
+    let settings = Settings {
+        folder: model.path().to_path_buf(),
+        identity: model.identity(&cache, Job::silent())?.sha256,
+        options: ModelOptions { pooling, dimensions: overrides.dimensions(plan.cut, dimensions)? },
+        tokenizer: model.tokenizer(),
+        max_tokens: plan.max_tokens.or(model.max_tokens()),
+        lower_case: model.settings().do_lower_case,
+        tokens: model.settings().tokens.clone(),
+        query_prompt,
+        document_prompt,
+        include_prompt: model.settings().include_prompt,
+        runtime: choice.runtime,
+        precision,
+        group_size: plan.group_size_for(precision),
+        threads: overrides.threads(plan.threads)?,
+        purpose,
+    };
     let embeddings = project.embeddings(&plan.embedding_model);
     let (fingerprint, not_shared) = match shared(&settings, &embeddings, &cache)? {
         Some(Ok(of_the_other)) => (of_the_other, None),
@@ -179,21 +200,26 @@ pub(super) fn for_model(model: &str, root: &Path, overrides: &Overrides, purpose
     let cache = Cache::open()?;
     let model = cache.find(&ModelRef::parse(model)?, root)?;
     let precision = overrides.precision(Precision::F32)?;
-    check_prompts(
-        &model,
-        Settings {
-            folder: model.path().to_path_buf(),
-            identity: model.identity(&cache, Job::silent())?.sha256,
-            tokenizer: model.tokenizer(),
-            max_tokens: model.max_tokens(),
-            lower_case: model.settings().do_lower_case,
-            query_prompt: model.prompt(PromptKind::Query, None).text,
-            document_prompt: model.prompt(PromptKind::Document, None).text,
-            runtime: select::choose(overrides.runtime(RuntimeChoice::Auto)?, precision)?.runtime,
-            precision,
-            group_size: default_group_size(precision),
-            threads: overrides.threads(None)?,
-            purpose,
-        },
-    )
+    let dimensions = match overrides.dimensions {
+        Some(_) => overrides.dimensions(None, Model::open(model.path())?.dimensions())?,
+        None => None,
+    };
+    let (query_prompt, document_prompt) = overrides.prompts(&model, &PromptsPlan::default())?;
+    Ok(Settings {
+        folder: model.path().to_path_buf(),
+        identity: model.identity(&cache, Job::silent())?.sha256,
+        options: ModelOptions { dimensions, pooling: None },
+        tokenizer: model.tokenizer(),
+        max_tokens: model.max_tokens(),
+        lower_case: model.settings().do_lower_case,
+        tokens: model.settings().tokens.clone(),
+        query_prompt,
+        document_prompt,
+        include_prompt: model.settings().include_prompt,
+        runtime: select::choose(overrides.runtime(RuntimeChoice::Auto)?, precision)?.runtime,
+        precision,
+        group_size: default_group_size(precision),
+        threads: overrides.threads(None)?,
+        purpose,
+    })
 }

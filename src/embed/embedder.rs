@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use patina_backend::{Embeddings, EngineError, EngineInfo, Model, Precision, Runtime, TokenBatch};
+use patina_backend::{Embeddings, EngineError, EngineInfo, Model, ModelOptions, Precision, Runtime, TokenBatch};
 
 use crate::embed::batches::{TOKEN_BUDGET, batches};
 use crate::embed::engine_thread::{EngineThread, Reply, Request};
@@ -12,6 +12,7 @@ use crate::embed::fingerprint::fingerprint;
 use crate::embed::select::{self, Purpose};
 use crate::embed::tokenizer::Tokenizer;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::TokenSettings;
 use crate::progress::Job;
 
 /// Texts that are tokenized and sorted by length together, at most. More makes batches more even, and results come later.
@@ -27,16 +28,22 @@ pub struct Settings {
     pub folder: PathBuf,
     /// The hash of the model's files.
     pub identity: String,
+    /// Dimensions and pooling, where they are not the model's own.
+    pub options: ModelOptions,
     /// `tokenizer.json`; without it only token ids can be embedded.
     pub tokenizer: Option<PathBuf>,
     /// Where texts are cut, in tokens, special tokens included; the architecture's own limit if none.
     pub max_tokens: Option<usize>,
     /// Whether texts are lower-cased before they are tokenized.
     pub lower_case: bool,
+    /// What the tokenizer's settings say beside `tokenizer.json`.
+    pub tokens: TokenSettings,
     /// What is put before a query.
     pub query_prompt: String,
     /// What is put before a document.
     pub document_prompt: String,
+    /// Whether the prompt's tokens take part in the pooling.
+    pub include_prompt: bool,
     /// The runtime.
     pub runtime: Runtime,
     /// The precision.
@@ -81,6 +88,8 @@ pub enum Order {
 pub struct Embedder {
     engine: EngineThread,
     tokenizer: Option<Tokenizer>,
+    /// Leading tokens of a query and of a document that take no part in the pooling.
+    left_out: (usize, usize),
     settings: Settings,
     fingerprint: String,
 }
@@ -88,16 +97,21 @@ pub struct Embedder {
 impl Embedder {
     /// Opens the model and loads it into the runtime.
     pub fn open(settings: Settings) -> Result<Embedder> {
-        let model = Arc::new(Model::open(&settings.folder)?);
+        let model = Arc::new(Model::open_with(&settings.folder, &settings.options)?);
         let limit = model.max_tokens();
         let max_tokens = settings.max_tokens.unwrap_or(limit).min(limit);
         let tokenizer = match &settings.tokenizer {
-            Some(path) => Some(Tokenizer::open(path, max_tokens, settings.lower_case)?),
+            Some(path) => Some(Tokenizer::open(path, max_tokens, settings.lower_case, &settings.tokens)?),
             None => None,
         };
+        let left_out = |prompt: &str| match &tokenizer {
+            Some(tokenizer) if !settings.include_prompt && !prompt.is_empty() => tokenizer.prompt_tokens(prompt),
+            _ => Ok(0),
+        };
+        let left_out = (left_out(&settings.query_prompt)?, left_out(&settings.document_prompt)?);
         let load = select::loader(&settings)?;
         let engine = EngineThread::start(move || load(model))?;
-        Ok(Embedder { engine, tokenizer, fingerprint: fingerprint(&settings), settings })
+        Ok(Embedder { engine, tokenizer, left_out, fingerprint: fingerprint(&settings), settings })
     }
 
     /// What the engine is.
@@ -110,16 +124,25 @@ impl Embedder {
         &self.fingerprint
     }
 
-    /// The vector of one query.
+    /// The vector of one query, with the query's prompt.
     pub fn embed_query(&mut self, text: &str) -> Result<Vec<f32>> {
+        self.embed_one(text, TextKind::Query, "the query")
+    }
+
+    /// The vector of one document, with the document's prompt.
+    pub fn embed_document(&mut self, text: &str) -> Result<Vec<f32>> {
+        self.embed_one(text, TextKind::Document, "the document")
+    }
+
+    fn embed_one(&mut self, text: &str, kind: TextKind, name: &str) -> Result<Vec<f32>> {
         let mut vector = Vec::new();
         let text = std::iter::once(Ok(Input::Text(text.to_owned())));
         self.embed(
             text,
-            TextKind::Query,
+            kind,
             Order::AsGiven,
             Job::silent(),
-            |_| "the query".into(),
+            |_| name.to_owned(),
             |_, row| {
                 vector = row.to_vec();
                 Ok(())
@@ -154,15 +177,16 @@ impl Embedder {
         result
     }
 
-    fn ids(&self, input: Input, kind: TextKind) -> Result<Vec<u32>> {
+    /// The ids of an input, and how many of them take no part in the pooling.
+    fn ids(&self, input: Input, kind: TextKind) -> Result<(Vec<u32>, usize)> {
         match (input, &self.tokenizer) {
-            (Input::Ids(ids), _) => Ok(ids),
+            (Input::Ids(ids), _) => Ok((ids, 0)),
             (Input::Text(text), Some(tokenizer)) => {
-                let prompt = match kind {
-                    TextKind::Query => &self.settings.query_prompt,
-                    TextKind::Document => &self.settings.document_prompt,
+                let (prompt, left_out) = match kind {
+                    TextKind::Query => (&self.settings.query_prompt, self.left_out.0),
+                    TextKind::Document => (&self.settings.document_prompt, self.left_out.1),
                 };
-                tokenizer.ids(prompt, &text)
+                Ok((tokenizer.ids(prompt, &text)?, left_out))
             }
             (Input::Text(_), None) => Err(Error::missing("the model has no tokenizer.json, so that it embeds token ids alone")
                 .at(&self.settings.folder)
@@ -201,9 +225,12 @@ impl<N: Fn(usize) -> String, S: FnMut(usize, &[f32]) -> Result<()>> Stream<'_, N
             if window.is_empty() {
                 break;
             }
-            let lengths: Vec<usize> = window.iter().map(Vec::len).collect();
+            let lengths: Vec<usize> = window.iter().map(|(ids, _)| ids.len()).collect();
             for rows in batches(&lengths, TOKEN_BUDGET) {
-                let batch = TokenBatch::from_rows(rows.iter().map(|&row| &window[row]));
+                let mut batch = TokenBatch::new();
+                for (ids, left_out) in rows.iter().map(|&row| &window[row]) {
+                    batch.push_after(ids, *left_out);
+                }
                 self.check(&batch, &rows, first)?;
                 let rows = rows.into_iter().map(|row| first + row).collect();
                 self.embedder.engine.send(Request { batch, rows })?;
@@ -227,9 +254,12 @@ impl<N: Fn(usize) -> String, S: FnMut(usize, &[f32]) -> Result<()>> Stream<'_, N
     /// Token ids come from outside: say which input is wrong before the engine is asked.
     fn check(&self, batch: &TokenBatch, rows: &[usize], first: usize) -> Result<()> {
         batch.check(self.embedder.engine.info()).map_err(|e| {
-            use patina_backend::BatchError::{EmptyRow, OutOfVocabulary, TooLong};
+            use patina_backend::BatchError::{EmptyRow, NothingPooled, OutOfVocabulary, TooLong};
             let (row, reason) = match e {
                 EmptyRow { row } => (row, "it has no tokens".to_owned()),
+                NothingPooled { row, .. } => {
+                    (row, "beside the prompt, which the model leaves out of the pooling, it has no tokens".to_owned())
+                }
                 TooLong { row, tokens, max } => (row, format!("it has {tokens} tokens and the model takes {max}")),
                 OutOfVocabulary { row, id, vocabulary } => (row, format!("it has the token id {id} and the model has {vocabulary} tokens")),
                 other => return Error::bug(other.to_string()),
@@ -271,9 +301,10 @@ impl<N: Fn(usize) -> String, S: FnMut(usize, &[f32]) -> Result<()>> Stream<'_, N
             self.in_flight -= 1;
         }
         let alone = |row: &usize| {
-            let batch = TokenBatch::from_rows([batch.row(*row)]);
+            let mut alone = TokenBatch::new();
+            alone.push_after(batch.row(*row), batch.left_out()[*row] as usize);
             let engine = &self.embedder.engine;
-            let reply = engine.send(Request { batch, rows: vec![*row] }).and_then(|()| engine.receive());
+            let reply = engine.send(Request { batch: alone, rows: vec![*row] }).and_then(|()| engine.receive());
             reply.is_ok_and(|reply| matches!(reply.result, Err(EngineError::NonFinite { .. })))
         };
         let (row, in_batch) = match (0..rows.len()).find(alone) {

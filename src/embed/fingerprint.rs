@@ -4,10 +4,11 @@ use crate::embed::Settings;
 use crate::fs;
 
 /// Raised when a change of Patina's own alters vectors: the graphs, pooling, prompts, or the cut of long texts.
-pub const VECTORS_VERSION: u32 = 1;
+pub const VECTORS_VERSION: u32 = 2;
 
-/// The fingerprint of the vectors that `settings` give: the model's identity (which covers weights, tokenizer, architecture,
-/// pooling and heads), prompts, the cut, runtime, precision and group size. 64 hexadecimal digits. Reads no file.
+/// The fingerprint of the vectors that `settings` give: the model's identity (which covers weights, tokenizer, architecture, pooling and
+/// heads), dimensions and pooling in place of its own, prompts, the cut of long texts, runtime, precision and group size. 64 hexadecimal
+/// digits. Reads no file.
 pub fn fingerprint(settings: &Settings) -> String {
     let mut text = String::new();
     let mut field = |name: &str, value: &str| {
@@ -16,6 +17,12 @@ pub fn fingerprint(settings: &Settings) -> String {
     };
     field("version", &VECTORS_VERSION.to_string());
     field("model", &settings.identity);
+    if let Some(dimensions) = settings.options.dimensions {
+        field("dimensions", &dimensions.to_string());
+    }
+    if let Some(pooling) = settings.options.pooling {
+        field("pooling", pooling.name());
+    }
     field("query", &settings.query_prompt);
     field("document", &settings.document_prompt);
     field("max_tokens", &settings.max_tokens.map_or("model".to_owned(), |n| n.to_string()));

@@ -1,8 +1,12 @@
 //! What a model folder means for the application: which files belong to it, its prompts, its longest input.
+//!
+//! What the forward pass reads, `patina_backend` finds ([`FolderFacts`]); here is what the tokenizer and the prompts need. Both give the
+//! files that they read, and these are the model's identity.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use patina_backend::{EncoderKind, FolderFacts, ModelFiles};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -11,28 +15,21 @@ use super::record::{self, Record};
 use super::reference::ModelRef;
 use super::registry::{self, KnownModel};
 use super::tree::{Folder, Tree};
-use crate::error::{Error, ErrorKind, Result};
-use crate::fs;
+use crate::error::{Error, Result};
+use crate::recipe::suggest;
 
 /// The most bytes of a configuration file; real ones have a few kilobytes, and tokenizer settings at most some hundred.
 const MAX_JSON: u64 = 4 << 20;
-/// The most bytes of a list of shards.
-const MAX_INDEX: u64 = 16 << 20;
-/// The most modules and the most shards.
-const MAX_PARTS: usize = 1000;
 /// A longest input above this is a writer's word for "no limit".
 const NO_LIMIT: f64 = 1e9;
 
-/// Files at the root that belong to a model if they are there, beside the weights and what `modules.json` names.
-const ROOT_FILES: &[&str] = &[
-    "config.json",
-    "modules.json",
-    "config_sentence_transformers.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-];
-/// Where sentence-transformers keeps the longest input; the first that is there counts, in its own order.
+/// Where prompts are.
+const PROMPTS: &str = "config_sentence_transformers.json";
+/// Beside the encoder.
+const TOKENIZER: &str = "tokenizer.json";
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+const SPECIAL_TOKENS: &str = "special_tokens_map.json";
+/// Where sentence-transformers keeps the longest input, beside the encoder; the first that is there counts, in its own order.
 const SENTENCE_CONFIGS: &[&str] = &[
     "sentence_bert_config.json",
     "sentence_roberta_config.json",
@@ -42,16 +39,26 @@ const SENTENCE_CONFIGS: &[&str] = &[
     "sentence_xlm-roberta_config.json",
     "sentence_xlnet_config.json",
 ];
-const WEIGHTS: &str = "model.safetensors";
-const SHARDS: &str = "model.safetensors.index.json";
-const PICKLE: &str = "pytorch_model.bin";
+
+/// The keys under which tokenizer settings name special tokens.
+const SPECIAL_KEYS: &[&str] = &[
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "sep_token",
+    "pad_token",
+    "cls_token",
+    "mask_token",
+    "additional_special_tokens",
+    "extra_special_tokens",
+];
 
 /// What the files say about texts on their way in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// `prompts` of `config_sentence_transformers.json`, by name.
     pub prompts: BTreeMap<String, String>,
-    /// Its `default_prompt_name`.
+    /// Its `default_prompt_name`, which is one of them.
     pub default_prompt_name: Option<String>,
     /// `max_seq_length`, or else the tokenizer's `model_max_length`: the longest input in tokens, special tokens included.
     pub max_tokens: Option<usize>,
@@ -59,26 +66,37 @@ pub struct Settings {
     pub do_lower_case: bool,
     /// Whether the prompt's tokens take part in the pooling.
     pub include_prompt: bool,
-    /// The pooling modes that are switched on, joined by `+`; the backends read the file themselves.
+    /// The pooling modes, joined by `+`; none if no file says them.
     pub pooling: Option<String>,
+    /// Numbers of a vector, as far as the small files say.
+    pub dimensions: Option<usize>,
+    /// What the tokenizer's settings say beside `tokenizer.json`.
+    pub tokens: TokenSettings,
+}
+
+/// The part of a tokenizer's settings that `tokenizer.json` does not hold, or that goes before what it holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenSettings {
+    /// Whether a long text loses its beginning (`truncation_side: left`); none leaves it to `tokenizer.json`.
+    pub cut_left: Option<bool>,
+    /// The token that begins every text, if `add_bos_token` asks for one.
+    pub begin: Option<String>,
+    /// The token that ends every text, if `add_eos_token` asks for one.
+    pub end: Option<String>,
+    /// Every special token that has a role.
+    pub special: BTreeSet<String>,
+    /// Whether texts get no special tokens: a table of token vectors was made without.
+    pub plain: bool,
+    /// Whether tokens that the tokenizer does not know are left out, as model2vec leaves them out.
+    pub known_only: bool,
 }
 
 /// The files of a model and what they say; names are relative, sorted, with forward slashes.
 pub(super) struct Layout {
     pub(super) files: Vec<String>,
     pub(super) settings: Settings,
-}
-
-#[derive(Deserialize)]
-struct Module {
-    #[serde(rename = "type")]
-    kind: String,
-    path: String,
-}
-
-#[derive(Deserialize)]
-struct ShardIndex {
-    weight_map: BTreeMap<String, String>,
+    /// Where the encoder and its tokenizer lie: empty, or a folder with a slash at its end.
+    pub(super) encoder: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -96,142 +114,125 @@ struct SentenceFile {
 #[derive(Default, Deserialize)]
 struct TokenizerFile {
     model_max_length: Option<f64>,
+    /// The name of old releases.
+    max_len: Option<f64>,
+    truncation_side: Option<String>,
+    add_bos_token: Option<bool>,
+    add_eos_token: Option<bool>,
+    #[serde(flatten)]
+    other: BTreeMap<String, Value>,
+}
+
+/// A tree as the forward pass reads it.
+struct Files<'a>(&'a mut dyn Tree);
+
+impl ModelFiles for Files<'_> {
+    type Error = Error;
+
+    fn has(&self, name: &str) -> bool {
+        self.0.has(name)
+    }
+
+    fn read(&mut self, name: &str, limit: u64) -> Result<Vec<u8>> {
+        self.0.read(name, limit)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path(name)
+    }
 }
 
 impl Layout {
     /// Finds the files of the model at the root of a tree. Nothing that is large is read.
     pub(super) fn read(tree: &mut dyn Tree) -> Result<Layout> {
-        if !tree.has("config.json") {
-            return Err(Error::missing("the folder is no model: it has no config.json")
-                .at(tree.path(""))
-                .hint("a model folder has config.json, modules.json, tokenizer.json and model.safetensors"));
+        let facts = FolderFacts::read(&mut Files(tree))?;
+        let mut files: BTreeSet<String> = facts.files().map(str::to_owned).collect();
+        let mut settings = Settings { include_prompt: true, dimensions: facts.dimensions(), ..Settings::default() };
+        if let Some(pooling) = &facts.pooling {
+            settings.include_prompt = pooling.include_prompt;
+            settings.pooling = Some(pooling.modes.iter().map(|mode| mode.name()).collect::<Vec<_>>().join("+"));
         }
-        let mut files: BTreeSet<String> = ROOT_FILES.iter().filter(|name| tree.has(name)).map(|name| (*name).to_owned()).collect();
-        add_weights(tree, "", true, &mut files)?;
-        let mut settings = Settings { include_prompt: true, ..Settings::default() };
-        for module in modules(tree)? {
-            let name = |file: &str| format!("{}/{file}", module.path);
-            // Old classes and new ones differ in everything but their last word.
-            let kind = module.kind.rsplit('.').next().unwrap_or_default();
-            if module.path.is_empty() {
-                continue;
-            }
-            if kind == "Transformer" {
-                return Err(Error::new(
-                    ErrorKind::Missing,
-                    format!("the model keeps its transformer in {}/, which is not supported", module.path),
-                )
-                .at(tree.path("modules.json"))
-                .hint("load it with a current sentence-transformers and save it again"));
-            }
-            if tree.has(&name("config.json")) {
-                if kind == "Pooling" && settings.pooling.is_none() {
-                    pooling(tree, &name("config.json"), &mut settings)?;
-                }
-                files.insert(name("config.json"));
-            }
-            add_weights(tree, &format!("{}/", module.path), kind == "Dense", &mut files)?;
+        if let (Some(whole), Some(kept)) = (settings.dimensions, facts.truncate) {
+            settings.dimensions = Some(whole.min(kept));
         }
-        if let Some(config) = SENTENCE_CONFIGS.iter().find(|name| tree.has(name)) {
-            files.insert((*config).to_owned());
-            let file: SentenceFile = json(tree, config, MAX_JSON)?;
+        let beside = |name: &str| format!("{}{name}", facts.encoder);
+        if let Some(config) = SENTENCE_CONFIGS.iter().map(|name| beside(name)).find(|name| tree.has(name)) {
+            let file: SentenceFile = json(tree, &config)?;
             settings.max_tokens = file.max_seq_length.filter(|&tokens| tokens > 0);
             settings.do_lower_case = file.do_lower_case.unwrap_or(false);
+            files.insert(config);
         }
-        if settings.max_tokens.is_none() && tree.has("tokenizer_config.json") {
-            let file: TokenizerFile = json(tree, "tokenizer_config.json", MAX_JSON)?;
-            settings.max_tokens = file.model_max_length.filter(|tokens| (1.0..NO_LIMIT).contains(tokens)).map(|tokens| tokens as usize);
+        let (config, map) = (beside(TOKENIZER_CONFIG), beside(SPECIAL_TOKENS));
+        if tree.has(&config) {
+            let file: TokenizerFile = json(tree, &config)?;
+            let length = file.model_max_length.or(file.max_len).filter(|tokens| (1.0..NO_LIMIT).contains(tokens));
+            settings.max_tokens = settings.max_tokens.or(facts.max_tokens).or(length.map(|tokens| tokens as usize));
+            settings.tokens = token_settings(tree, &config, &file)?;
+            files.insert(config);
         }
-        if tree.has("config_sentence_transformers.json") {
-            let file: PromptsFile = json(tree, "config_sentence_transformers.json", MAX_JSON)?;
+        settings.max_tokens = settings.max_tokens.or(facts.max_tokens);
+        if tree.has(&map) {
+            let file: BTreeMap<String, Value> = json(tree, &map)?;
+            special_tokens(&file, &mut settings.tokens.special);
+            files.insert(map);
+        }
+        settings.tokens.plain = facts.kind != EncoderKind::Transformer;
+        settings.tokens.known_only = facts.kind == EncoderKind::Model2Vec;
+        files.extend(Some(beside(TOKENIZER)).filter(|name| tree.has(name)));
+        if tree.has(PROMPTS) {
+            let file: PromptsFile = json(tree, PROMPTS)?;
             settings.prompts = file.prompts.unwrap_or_default().into_iter().filter_map(|(name, text)| Some((name, text?))).collect();
             settings.default_prompt_name = file.default_prompt_name;
-        }
-        Ok(Layout { files: files.into_iter().collect(), settings })
-    }
-}
-
-/// Adds the weights of a folder (`before` is its name with a slash): one file, or the shards that the list names.
-fn add_weights(tree: &mut dyn Tree, before: &str, required: bool, files: &mut BTreeSet<String>) -> Result<()> {
-    let (single, index) = (format!("{before}{WEIGHTS}"), format!("{before}{SHARDS}"));
-    if tree.has(&single) {
-        files.insert(single);
-        return Ok(());
-    }
-    if tree.has(&index) {
-        let list: ShardIndex = json(tree, &index, MAX_INDEX)?;
-        let shards: BTreeSet<String> = list.weight_map.into_values().collect();
-        if shards.is_empty() || shards.len() > MAX_PARTS {
-            return Err(Error::corrupt(format!("the list names {} shards", shards.len())).at(tree.path(&index)));
-        }
-        for shard in shards {
-            fs::contained(tree.place(), &shard)?;
-            let name = format!("{before}{shard}");
-            if !shard.ends_with(".safetensors") {
-                return Err(
-                    Error::corrupt(format!("the list names the shard `{shard}`, which is no safetensors file")).at(tree.path(&index))
-                );
+            if let Some(name) = settings.default_prompt_name.as_ref().filter(|name| !settings.prompts.contains_key(*name)) {
+                let names: Vec<&str> = settings.prompts.keys().map(String::as_str).collect();
+                return Err(Error::usage(format!("the default prompt is {name:?}, and the file has no prompt of that name"))
+                    .at(tree.path(PROMPTS))
+                    .hint(format!("prompts are {}; correct `default_prompt_name`", suggest::list(&names))));
             }
-            if !tree.has(&name) {
-                return Err(Error::missing("a shard of the weights is missing").at(tree.path(&name)).hint("get the whole model"));
-            }
-            files.insert(name);
+            files.insert(PROMPTS.to_owned());
         }
-        files.insert(index);
-        return Ok(());
+        Ok(Layout { files: files.into_iter().collect(), settings, encoder: facts.encoder })
     }
-    let pickle = format!("{before}{PICKLE}");
-    if tree.has(&pickle) {
-        return Err(Error::missing("the model has its weights only as pytorch_model.bin")
-            .at(tree.path(&pickle))
-            .hint("that is a pickle, which can run code and is never read: load it in Python and save it as safetensors"));
-    }
-    if required {
-        return Err(Error::missing("the weights are not there")
-            .at(tree.path(&single))
-            .hint("a model has model.safetensors, or a list of shards and the shards"));
-    }
-    Ok(())
 }
 
-fn modules(tree: &mut dyn Tree) -> Result<Vec<Module>> {
-    if !tree.has("modules.json") {
-        return Ok(Vec::new());
-    }
-    let modules: Vec<Module> = json(tree, "modules.json", MAX_JSON)?;
-    if modules.len() > MAX_PARTS {
-        return Err(Error::corrupt(format!("the file names {} modules", modules.len())).at(tree.path("modules.json")));
-    }
-    for module in &modules {
-        fs::contained(tree.place(), &module.path)?;
-    }
-    Ok(modules)
-}
-
-fn pooling(tree: &mut dyn Tree, name: &str, settings: &mut Settings) -> Result<()> {
-    const MODES: [(&str, &str); 6] = [
-        ("pooling_mode_cls_token", "cls"),
-        ("pooling_mode_lasttoken", "lasttoken"),
-        ("pooling_mode_max_tokens", "max"),
-        ("pooling_mode_mean_tokens", "mean"),
-        ("pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len_tokens"),
-        ("pooling_mode_weightedmean_tokens", "weightedmean"),
-    ];
-    let config: BTreeMap<String, Value> = json(tree, name, MAX_JSON)?;
-    settings.include_prompt = config.get("include_prompt").and_then(Value::as_bool).unwrap_or(true);
-    let on = |key: &str| config.get(key).and_then(Value::as_bool) == Some(true);
-    settings.pooling = match config.get("pooling_mode").and_then(Value::as_str) {
-        Some(mode) => Some(mode.to_owned()),
-        None => {
-            let modes: Vec<&str> = MODES.iter().filter(|(key, _)| on(key)).map(|&(_, word)| word).collect();
-            (!modes.is_empty()).then(|| modes.join("+"))
+fn token_settings(tree: &dyn Tree, name: &str, file: &TokenizerFile) -> Result<TokenSettings> {
+    let cut_left = match file.truncation_side.as_deref() {
+        None => None,
+        Some("left") => Some(true),
+        Some("right") => Some(false),
+        Some(other) => {
+            let error = Error::usage(format!("`truncation_side` is {other:?}, which is no side"));
+            return Err(error.at(tree.path(name)).hint("it is `left` or `right`"));
         }
     };
-    Ok(())
+    let token = |asked: Option<bool>, key: &str| asked.filter(|&asked| asked).and_then(|_| content(file.other.get(key)?));
+    let mut special = BTreeSet::new();
+    special_tokens(&file.other, &mut special);
+    Ok(TokenSettings {
+        cut_left,
+        begin: token(file.add_bos_token, "bos_token"),
+        end: token(file.add_eos_token, "eos_token"),
+        special,
+        ..TokenSettings::default()
+    })
 }
 
-fn json<T: DeserializeOwned>(tree: &mut dyn Tree, name: &str, limit: u64) -> Result<T> {
-    let bytes = tree.read(name, limit)?;
+/// A token as its text, or as an object with its `content`.
+fn content(token: &Value) -> Option<String> {
+    token.as_str().or_else(|| token.get("content")?.as_str()).map(str::to_owned)
+}
+
+fn special_tokens(settings: &BTreeMap<String, Value>, into: &mut BTreeSet<String>) {
+    for value in SPECIAL_KEYS.iter().filter_map(|key| settings.get(*key)) {
+        match value {
+            Value::Array(tokens) => into.extend(tokens.iter().filter_map(content)),
+            token => into.extend(content(token)),
+        }
+    }
+}
+
+fn json<T: DeserializeOwned>(tree: &mut dyn Tree, name: &str) -> Result<T> {
+    let bytes = tree.read(name, MAX_JSON)?;
     serde_json::from_slice(&bytes).map_err(|e| {
         Error::corrupt(format!("the file does not parse: {e}"))
             .at_line(tree.path(name), e.line().max(1), e.column().max(1))
@@ -281,6 +282,7 @@ pub struct ModelFolder {
     record: Option<Record>,
     files: Vec<String>,
     settings: Settings,
+    encoder: String,
     hub: Option<HubPlace>,
 }
 
@@ -314,7 +316,16 @@ impl ModelFolder {
         };
         // Only an import says that a folder is a known model: a folder's name alone is a guess.
         let known = record.as_ref().and_then(|record| registry::find(&record.name).or_else(|| registry::find(record.hub_id.as_deref()?)));
-        Ok(ModelFolder { path: path.to_path_buf(), name, known, record, files: layout.files, settings: layout.settings, hub: None })
+        Ok(ModelFolder {
+            path: path.to_path_buf(),
+            name,
+            known,
+            record,
+            files: layout.files,
+            settings: layout.settings,
+            encoder: layout.encoder,
+            hub: None,
+        })
     }
 
     /// Opens a folder in the cache of the hub's clients; `record` is what a fetch wrote down, if Patina fetched it.
@@ -322,8 +333,18 @@ impl ModelFolder {
         let layout = Layout::read(&mut Folder::new(path))?;
         let name = reference.to_string();
         let hub = HubPlace { id: id.to_owned(), commit: commit.to_owned(), pinned: reference.pinned(), reference: name.clone() };
-        let (files, settings) = (layout.files, layout.settings);
-        Ok(ModelFolder { path: path.to_path_buf(), name, known: reference.known(), record, files, settings, hub: Some(hub) })
+        let (files, settings, encoder) = (layout.files, layout.settings, layout.encoder);
+        Ok(ModelFolder { path: path.to_path_buf(), name, known: reference.known(), record, files, settings, encoder, hub: Some(hub) })
+    }
+
+    /// `owner/name` on the hub, where it is known.
+    pub fn hub_id(&self) -> Option<&str> {
+        self.record.as_ref().and_then(|record| record.hub_id.as_deref()).or(self.hub.as_ref().map(|hub| hub.id.as_str()))
+    }
+
+    /// The revision on the hub, where it is known.
+    pub fn revision(&self) -> Option<&str> {
+        self.record.as_ref().and_then(|record| record.revision.as_deref()).or(self.commit())
     }
 
     /// The commit on the hub that it is, if it lies in the cache of the hub's clients.
@@ -378,12 +399,23 @@ impl ModelFolder {
 
     /// The tokenizer, if there is one; without it only token ids can be embedded.
     pub fn tokenizer(&self) -> Option<PathBuf> {
-        self.files.iter().any(|name| name == "tokenizer.json").then(|| self.path.join("tokenizer.json"))
+        let name = format!("{}{TOKENIZER}", self.encoder);
+        self.files.contains(&name).then(|| self.path.join(name))
     }
 
     /// The longest input in tokens that the files ask for, or else the registry; `None` leaves it to the architecture.
     pub fn max_tokens(&self) -> Option<usize> {
         self.settings.max_tokens.or(self.known.map(|known| known.max_tokens))
+    }
+
+    /// The prompt of a name in the model's files, such as `clustering`.
+    pub fn named_prompt(&self, name: &str) -> Result<Prompt> {
+        let found = self.settings.prompts.get(name).map(|text| Prompt { text: text.clone(), origin: PromptOrigin::Files });
+        found.ok_or_else(|| {
+            let names: Vec<&str> = self.settings.prompts.keys().map(String::as_str).collect();
+            let hint = if names.is_empty() { "its files have no prompts".to_owned() } else { suggest::one_of(name, &names) };
+            Error::usage(format!("the model {} has no prompt {name:?}", self.name)).hint(hint)
+        })
     }
 
     /// The prompt of queries or documents. The recipe's word counts first, an empty one meaning none; then the files' prompt of that

@@ -105,14 +105,14 @@ fn find_root(tree: &dyn Tree) -> Result<String> {
     let is_model = |folder: &str| {
         let has = |file: &str| tree.has(&if folder.is_empty() { file.to_owned() } else { format!("{folder}/{file}") });
         let weights = has("model.safetensors") || has("model.safetensors.index.json") || has("pytorch_model.bin");
-        has("config.json") && (has("modules.json") || weights)
+        has("modules.json") || has("config.json") && weights
     };
     if is_model("") {
         return Ok(String::new());
     }
     let mut folders = BTreeSet::new();
     for name in tree.names()? {
-        if let Some(folder) = name.strip_suffix("/config.json")
+        if let Some(folder) = ["/config.json", "/modules.json"].iter().find_map(|file| name.strip_suffix(file))
             && is_model(folder)
         {
             folders.insert(folder.to_owned());

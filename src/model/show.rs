@@ -30,6 +30,10 @@ pub struct ModelReport {
     pub revision: Option<String>,
     /// The licence of the weights.
     pub licence: Option<String>,
+    /// Whether the hub asks for a token of somebody who accepted the licence, where that is known.
+    pub gated: Option<bool>,
+    /// The family of its forward pass, where it is known.
+    pub architecture: Option<String>,
     /// Whether it is on this machine.
     pub here: bool,
     /// Where.
@@ -79,15 +83,17 @@ impl ModelReport {
         };
         ModelReport {
             name: model.name().to_owned(),
-            hub_id: record.and_then(|record| record.hub_id.clone()).or(model.hub().map(|hub| hub.id.clone())),
-            revision: record.and_then(|record| record.revision.clone()).or(model.hub().map(|hub| hub.commit.clone())),
+            hub_id: model.hub_id().map(str::to_owned),
+            revision: model.revision().map(str::to_owned),
             licence: record.and_then(|record| record.licence.clone()).or(model.hub().and(known).map(|known| known.licence.to_owned())),
+            gated: known.map(|known| known.gated),
+            architecture: known.map(|known| known.architecture.to_owned()),
             here: true,
             path: Some(model.path().to_path_buf()),
             source: record.map(|record| record.source.clone()),
             identity: identity.map(|identity| identity.sha256.clone()).or(record.map(|record| record.identity.clone())),
             bytes: files.iter().map(|file| file.size).sum(),
-            dimensions: dimensions.or(known.map(|known| known.dimensions)),
+            dimensions: dimensions.or(model.settings().dimensions).or(known.map(|known| known.dimensions)),
             max_tokens: model.max_tokens(),
             pooling: model.settings().pooling.clone().or(known.map(|known| known.pooling.to_owned())),
             tokenizer: model.tokenizer().is_some(),
@@ -108,6 +114,8 @@ impl ModelReport {
             hub_id: Some(known.hub_id.to_owned()),
             revision: known.revision.map(str::to_owned),
             licence: Some(known.licence.to_owned()),
+            gated: Some(known.gated),
+            architecture: Some(known.architecture.to_owned()),
             here: false,
             path: None,
             source: None,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use patina_backend::Precision;
+use patina_backend::{Pooling, Precision};
 use serde::Serialize;
 
 use super::projection::{self, ProjectionPlan};
@@ -19,6 +19,10 @@ const MAX_THREADS: i64 = 256;
 const MAX_TOKENS: i64 = 131_072;
 /// The fewest: two special tokens and one of the text.
 const MIN_TOKENS: i64 = 3;
+/// The fewest dimensions that vectors can be cut to: fewer say next to nothing.
+const MIN_DIMENSIONS: i64 = 8;
+/// The most that can be asked for; the model's own number is checked when it is opened.
+const MAX_DIMENSIONS: i64 = 65_536;
 /// The most projections of a recipe.
 const MAX_PROJECTIONS: usize = 64;
 /// Source files and documents larger than this are left out unless the recipe says otherwise.
@@ -37,7 +41,7 @@ const OR_REMOVE: &str = ", or remove the key";
 /// What a plan needs to know of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModelFacts {
-    /// Numbers a vector has.
+    /// Numbers a vector has, with the recipe's pooling and without its cut.
     pub dimensions: usize,
 }
 
@@ -69,8 +73,14 @@ pub struct ScrapePlan {
 pub struct Plan {
     /// The model as typed: a registry name, a hub id (with `@revision`) or a folder.
     pub embedding_model: String,
-    /// Numbers a vector of the model has.
+    /// Numbers a vector has, cut as the recipe asks.
     pub dimensions: usize,
+    /// The same, if it is fewer than the model's own; their difference says nothing more.
+    #[serde(skip)]
+    pub cut: Option<usize>,
+    /// The pooling in place of the model's own.
+    #[serde(serialize_with = "pooling_name", skip_serializing_if = "Option::is_none")]
+    pub pooling: Option<Pooling>,
     /// The runtime asked for on this platform. The recipe's hash, which is the same on every platform, is of `runtimes`.
     #[serde(skip)]
     pub runtime: RuntimeChoice,
@@ -100,6 +110,10 @@ fn precision_name<S: serde::Serializer>(precision: &Precision, serializer: S) ->
     serializer.serialize_str(precision.name())
 }
 
+fn pooling_name<S: serde::Serializer>(pooling: &Option<Pooling>, serializer: S) -> Result<S::Ok, S::Error> {
+    pooling.map(Pooling::name).serialize(serializer)
+}
+
 impl Plan {
     /// Decides everything that the recipe leaves open. `path` is the recipe's file, for errors.
     pub fn resolve(recipe: &Recipe, path: &Path, facts: &ModelFacts) -> Result<Plan> {
@@ -110,6 +124,12 @@ impl Plan {
     pub fn precision(recipe: &Recipe, path: &Path) -> Result<Precision> {
         let words: Vec<(&str, Precision)> = Precision::ALL.iter().map(|&precision| (precision.name(), precision)).collect();
         Checker::new(path).word("precision", recipe.precision.as_ref(), Precision::F32, &words)
+    }
+
+    /// The pooling that the recipe asks for. It needs no model, and the model's dimensions follow from it.
+    pub fn pooling(recipe: &Recipe, path: &Path) -> Result<Option<Pooling>> {
+        let words: Vec<(&str, Option<Pooling>)> = Pooling::ALL.iter().map(|&mode| (mode.name(), Some(mode))).collect();
+        Checker::new(path).word("pooling", recipe.pooling.as_ref(), None, &words)
     }
 
     /// Checks all that can be checked without the model.
@@ -130,6 +150,8 @@ impl Plan {
         let threads = recipe.threads.as_ref().map(|at| check.ranged("`threads`", at, 1, MAX_THREADS, OR_REMOVE)).transpose()?;
         let max_tokens = recipe.max_tokens.as_ref();
         let max_tokens = max_tokens.map(|at| check.ranged("`max_tokens`", at, MIN_TOKENS, MAX_TOKENS, OR_REMOVE)).transpose()?;
+        let pooling = Plan::pooling(recipe, path)?;
+        let (dimensions, cut) = cut(&check, recipe.dimensions.as_ref(), dimensions)?;
         let mut projections = Vec::new();
         if let Some(typed) = &recipe.projections {
             if typed.0.len() > MAX_PROJECTIONS {
@@ -144,6 +166,8 @@ impl Plan {
         Ok(Plan {
             embedding_model,
             dimensions: dimensions.unwrap_or(0),
+            cut,
+            pooling,
             runtime: runtimes.on(std::env::consts::OS),
             runtimes,
             precision,
@@ -184,6 +208,19 @@ pub fn default_group_size(precision: Precision) -> Option<usize> {
     match precision {
         Precision::Q8 | Precision::Q4 => Some(DEFAULT_GROUP_SIZE),
         Precision::F32 | Precision::F16 | Precision::Bf16 => None,
+    }
+}
+
+/// The dimensions that are meant, as far as they are known, and whether they are fewer than the model's.
+fn cut(check: &Checker<'_>, typed: Option<&At<i64>>, model: Option<usize>) -> Result<(Option<usize>, Option<usize>)> {
+    let Some(at) = typed else { return Ok((model, None)) };
+    let wanted = check.ranged("`dimensions`", at, MIN_DIMENSIONS, MAX_DIMENSIONS, OR_REMOVE)?;
+    match model {
+        Some(model) if wanted > model => Err(check
+            .wrong(at, format!("`dimensions` is {wanted}; the model's vectors have {model}"))
+            .hint(format!("write a whole number from {MIN_DIMENSIONS} to {model}{OR_REMOVE}"))),
+        Some(model) => Ok((Some(wanted), (wanted < model).then_some(wanted))),
+        None => Ok((Some(wanted), None)),
     }
 }
 

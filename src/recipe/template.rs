@@ -19,6 +19,8 @@ embedding_model: {model}
 # group_size: 64           # 32, 64 or 128 weights share a scale; with q8 and q4 only
 # threads: 4               # absent: every core
 # max_tokens: 256          # absent: the model's own limit
+# dimensions: 256          # absent: all; fewer only if the model was trained for it (Matryoshka)
+# pooling: mean            # absent: as the model's files say; else cls, max, mean, mean_sqrt_len_tokens, weightedmean or lasttoken
 # prompts:                 # absent: the model's own
 #   query: "query: "
 #   document: "passage: "

@@ -86,6 +86,8 @@ precision: q4
 group_size: 32
 threads: 2
 max_tokens: 128
+dimensions: 8
+pooling: cls
 prompts: {query: 'q: ', document: ''}
 scrape:
   sessions: [notes, 'log/**']
@@ -99,6 +101,7 @@ projections:
     let plan = plan(text, 16).expect("valid");
     assert_eq!((plan.runtime, plan.threads, plan.max_tokens), (RuntimeChoice::Onnx, Some(2), Some(128)));
     assert_eq!((plan.precision.name(), plan.group_size), ("q4", Some(32)));
+    assert_eq!((plan.dimensions, plan.cut, plan.pooling.map(patina_backend::Pooling::name)), (8, Some(8), Some("cls")));
     assert_eq!((plan.prompts.query.as_deref(), plan.prompts.document.as_deref()), (Some("q: "), Some("")));
     assert_eq!(plan.scrape.sessions, ["notes", "log/**"]);
     assert_eq!((plan.scrape.include.len(), plan.scrape.exclude.len(), plan.scrape.max_file_bytes), (1, 1, 1000));
@@ -153,7 +156,14 @@ fn the_template_loads_for_any_model() {
     }
     let spelled = plan(&indented, 384).expect("the commented keys load");
     assert_eq!(spelled.recipe_hash().expect("hash"), bare);
-    for (line, needs) in [("runtime: auto", ""), ("runtime: {", ""), ("precision: f32", ""), ("group_size: 64", "precision: q8\n")] {
+    for (line, needs) in [
+        ("runtime: auto", ""),
+        ("runtime: {", ""),
+        ("precision: f32", ""),
+        ("group_size: 64", "precision: q8\n"),
+        ("dimensions: 256", ""),
+        ("pooling: mean", ""),
+    ] {
         let commented = text.lines().find(|l| l.starts_with(&format!("# {line}"))).unwrap_or_else(|| panic!("no `# {line}`"));
         let text = text.replace(commented, &format!("{needs}{}", &commented[2..]));
         plan(&text, 384).unwrap_or_else(|e| panic!("{line}: {e:?}"));
@@ -174,6 +184,21 @@ fn a_group_size_goes_with_quantized_precisions_alone() {
 }
 
 #[test]
+fn dimensions_are_the_model_s_or_fewer() {
+    let plan = |lines: &str| plan(&format!("version: 1\nembedding_model: m\n{lines}\n"), 64);
+    let cut = |lines: &str| plan(lines).map(|plan| (plan.dimensions, plan.cut)).expect(lines);
+    assert_eq!(cut(""), (64, None));
+    assert_eq!(cut("dimensions: 32"), (32, Some(32)));
+    // All of them is no cut: the vectors are the same.
+    assert_eq!(cut("dimensions: 64"), (64, None));
+    let with = |layers: &str| plan(&format!("dimensions: 32\nprojections: {{a: {{layers: {layers}}}}}"));
+    assert_eq!(with("[32, 16, 8]").expect("the cut's").projections[0].input, 32);
+    assert_eq!(with("[16, 8]").expect("follows the cut").projections[0].input, 32);
+    let error = with("[64, 16, 8]").expect_err("not the cut's");
+    assert!(error.message().contains("the first layer has 64 numbers; the model's vectors have 32"), "{error:?}");
+}
+
+#[test]
 fn the_hash_is_of_the_meaning() {
     let hash = |text: &str| plan(text, 768).expect(text).recipe_hash().expect("hash");
     let seed = hash(SEED);
@@ -191,6 +216,10 @@ fn the_hash_is_of_the_meaning() {
     assert_eq!(q8, hash(&format!("{SEED}precision: q8\ngroup_size: 64\n")));
     assert_ne!(q8, hash(&format!("{SEED}precision: q8\ngroup_size: 32\n")));
     assert_ne!(seed, hash(&format!("{SEED}prompts: {{query: ''}}\n")));
+    assert_ne!(seed, hash(&format!("{SEED}pooling: cls\n")));
+    assert_ne!(hash(&format!("{SEED}pooling: mean\n")), hash(&format!("{SEED}pooling: cls\n")));
+    let cut = |n: usize| hash(&format!("version: 1\nembedding_model: e5-base-v2\ndimensions: {n}\n"));
+    assert_ne!(cut(256), cut(128));
     assert_ne!(seed, hash(&format!("{SEED}    seed: 43\n")));
     // Whoever changes the canonical form must say so by changing its version, and this.
     assert_eq!(seed, "bd6c24c4df7e14247bb8e5496abdc9bcff18a3b628528a435cc57c616cf73a79");

@@ -28,6 +28,10 @@ pub struct Recipe {
     pub(super) threads: Option<At<i64>>,
     #[serde(default, deserialize_with = "given")]
     pub(super) max_tokens: Option<At<i64>>,
+    #[serde(default, deserialize_with = "given")]
+    pub(super) dimensions: Option<At<i64>>,
+    #[serde(default, deserialize_with = "given")]
+    pub(super) pooling: Option<At<String>>,
     pub(super) prompts: Option<PromptsSection>,
     pub(super) scrape: Option<ScrapeSection>,
     pub(super) projections: Option<Projections>,

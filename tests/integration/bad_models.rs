@@ -239,7 +239,7 @@ fn a_config_that_does_not_parse_or_is_of_an_unknown_family() {
     exit 2
     --- stderr
     error: [FOLDER]/model/config.json: the architecture "mamba" (model_type) is not supported
-    hint: supported are bert, distilbert, roberta, xlm-roberta
+    hint: supported are bert, distilbert, gemma3_text, model2vec, modernbert, mpnet, new, nomic_bert, qwen3, roberta, xlm-roberta
     "#);
     snap!(embed(|place| place.write("model/config.json", "{}")), @r#"
     exit 2
@@ -261,7 +261,8 @@ fn modules_that_leave_the_folder() {
     snap!(embed(|place| place.write("model/modules.json", modules)), @r#"
     exit 3
     --- stderr
-    error: [FOLDER]/model: the path "../../etc" leaves its folder
+    error: [FOLDER]/model/modules.json: the path "../../etc" leaves its folder
+    hint: get the model's files again
     "#);
 }
 

@@ -310,7 +310,12 @@ pub fn golden(name: &str) -> String {
 
 /// A copy of the golden model `bert-mean` with a tokenizer: a token a byte. It takes 128 tokens and gives 64 numbers.
 pub fn tiny_model(folder: &Path) {
-    copy_model("bert-mean", folder);
+    byte_model("bert-mean", folder);
+}
+
+/// A copy of a golden model with a tokenizer: a token a byte, after one that begins every text.
+pub fn byte_model(name: &str, folder: &Path) {
+    copy_model(name, folder);
     // Byte-level BPE writes each byte as a letter of its own: the printable ones as themselves, the others from U+0100 on.
     let mut vocabulary = serde_json::Map::new();
     let mut other = 0x100;

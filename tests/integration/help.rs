@@ -161,6 +161,9 @@ fn help_of_embed() {
           --runtime <R>          The runtime: auto, onnx or mlx
           --precision <P>        The precision: f32
           --threads <N>          Threads that compute one batch
+          --dimensions <N>       Keep so many numbers of each vector; of use if the model was trained
+                                 for it (Matryoshka)
+          --prompt <NAME>        The prompt of this name in the model's files, in place of the kind's
           --kind <KIND>          Which of the model's prompts the texts get [default: document]
                                  [possible values: query, document]
       -C, --project <DIR>        Work on the project in this folder instead of the one around the

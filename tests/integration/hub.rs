@@ -127,8 +127,9 @@ fn a_model_is_fetched_and_then_it_is_here() {
     me/tiny
       folder       [FOLDER]/.cache/huggingface/hub/models--me--tiny/snapshots/0123456789abcdef0123456789abcdef01234567
       hub id       me/tiny
-      commit       0123456789abcdef0123456789abcdef01234567
+      revision     0123456789abcdef0123456789abcdef01234567
       identity     [SHA-256]
+      architecture bert
       dimensions   64
       max tokens   128
       pooling      mean
@@ -614,7 +615,7 @@ fn a_full_disk_stops_the_fetch_and_room_lets_it_go_on() {
 #[test]
 fn hostile_names_become_no_files() {
     let outside = |place: &Place| ["evil", "evil.safetensors", ".cache/evil.safetensors"].iter().any(|name| place.path(name).exists());
-    let module = |path: &str| json!([{"idx": 0, "name": "0", "path": "", "type": "x.Transformer"}, {"idx": 1, "name": "1", "path": path, "type": "Pooling"}]);
+    let module = |path: &str| json!([{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}, {"idx": 1, "name": "1", "path": path, "type": "sentence_transformers.models.Pooling"}]);
     let index = |shard: &str| json!({"metadata": {}, "weight_map": {"a": shard}});
     let shards = "model.safetensors.index.json";
     for name in ["../evil", "/evil", "a/../../evil", "..\\evil", "nul", "com1", "a:b", "a\nb", "a.", "x\u{0}y"] {

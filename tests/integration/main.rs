@@ -11,6 +11,7 @@ mod bad_models;
 mod disk;
 mod embed;
 mod eval;
+mod folders;
 mod golden;
 mod help;
 mod hub;
@@ -24,6 +25,7 @@ mod projections;
 mod reference;
 mod runtimes;
 mod stale;
+mod swap;
 mod validate;
 mod whole_way;
 

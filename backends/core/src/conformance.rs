@@ -4,6 +4,7 @@
 
 #![allow(clippy::disallowed_methods)] // It writes altered models into temporary folders.
 
+mod heads;
 pub mod hostile;
 
 use std::fs;
@@ -32,7 +33,7 @@ struct Case {
 }
 
 /// Runs every check. `golden` holds one folder a model, each with a `cases.json` of token ids and reference vectors, and
-/// `bert-mean` among them with a `poolings.json` of reference vectors for every pooling.
+/// `bert-mean` among them with reference vectors for every pooling: `poolings.json`, and `left_out.json` after a prompt that is left out.
 pub fn run(golden: &Path, load: Load<'_>) {
     for model in &models(golden) {
         let mut engine = engine(model, load);
@@ -48,6 +49,7 @@ pub fn run(golden: &Path, load: Load<'_>) {
     }
     let bert = golden.join("bert-mean");
     poolings(&bert, load);
+    heads::run(&bert, load);
     non_finite_weights_are_refused(&bert, load);
     a_new_architecture_needs_nothing_of_a_backend(&bert, load);
 }

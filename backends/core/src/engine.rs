@@ -90,17 +90,19 @@ pub struct EngineInfo {
     pub vocabulary: usize,
 }
 
-/// Rows of token ids, packed without padding: row `r` is `ids[starts[r]..starts[r + 1]]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Rows of token ids, packed without padding: row `r` is `ids[starts[r]..starts[r + 1]]`. The first `left_out[r]` tokens of a row are
+/// seen by its other tokens and take no part in the pooling: a prompt that a model with `include_prompt: false` was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenBatch {
     ids: Vec<u32>,
     starts: Vec<u32>,
+    left_out: Vec<u32>,
 }
 
 impl TokenBatch {
     /// An empty batch.
     pub fn new() -> TokenBatch {
-        TokenBatch { ids: Vec::new(), starts: vec![0] }
+        TokenBatch { ids: Vec::new(), starts: vec![0], left_out: Vec::new() }
     }
 
     /// A batch of these rows, in this order.
@@ -117,7 +119,11 @@ impl TokenBatch {
         let sound = starts.first() == Some(&0)
             && starts.last().map(|&end| end as usize) == Some(ids.len())
             && starts.windows(2).all(|pair| pair[0] <= pair[1]);
-        if sound { Ok(TokenBatch { ids, starts }) } else { Err(BatchError::Starts { ids: ids.len() }) }
+        if !sound {
+            return Err(BatchError::Starts { ids: ids.len() });
+        }
+        let left_out = vec![0; starts.len() - 1];
+        Ok(TokenBatch { ids, starts, left_out })
     }
 
     /// Adds a row.
@@ -125,8 +131,17 @@ impl TokenBatch {
     /// # Panics
     /// If the batch would hold more than `u32::MAX` ids.
     pub fn push(&mut self, row: &[u32]) {
+        self.push_after(row, 0);
+    }
+
+    /// Adds a row whose first `left_out` tokens take no part in the pooling.
+    ///
+    /// # Panics
+    /// As [`TokenBatch::push`].
+    pub fn push_after(&mut self, row: &[u32], left_out: usize) {
         self.ids.extend_from_slice(row);
         self.starts.push(u32::try_from(self.ids.len()).expect("a batch holds at most u32::MAX ids"));
+        self.left_out.push(u32::try_from(left_out).expect("fewer than the ids"));
     }
 
     /// The number of rows.
@@ -159,6 +174,11 @@ impl TokenBatch {
         &self.ids[self.starts[row] as usize..self.starts[row + 1] as usize]
     }
 
+    /// How many leading tokens of each row take no part in the pooling, `[rows]`.
+    pub fn left_out(&self) -> &[u32] {
+        &self.left_out
+    }
+
     /// The length of each row in tokens.
     pub fn lengths(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
         self.starts.windows(2).map(|pair| (pair[1] - pair[0]) as usize)
@@ -169,8 +189,8 @@ impl TokenBatch {
         self.lengths().max().unwrap_or(0)
     }
 
-    /// Fails unless an engine with `info` can embed this batch: no row empty or longer than `max_tokens`, no id beyond the
-    /// vocabulary. Every engine calls it before its runtime sees an id.
+    /// Fails unless an engine with `info` can embed this batch: no row empty, left out as a whole or longer than `max_tokens`, no id
+    /// beyond the vocabulary. Every engine calls it before its runtime sees an id.
     pub fn check(&self, info: &EngineInfo) -> Result<(), BatchError> {
         for (row, tokens) in self.lengths().enumerate() {
             if tokens == 0 {
@@ -179,11 +199,20 @@ impl TokenBatch {
             if tokens > info.max_tokens {
                 return Err(BatchError::TooLong { row, tokens, max: info.max_tokens });
             }
+            if self.left_out[row] as usize >= tokens {
+                return Err(BatchError::NothingPooled { row, tokens });
+            }
             if let Some(&id) = self.row(row).iter().find(|&&id| id as usize >= info.vocabulary) {
                 return Err(BatchError::OutOfVocabulary { row, id, vocabulary: info.vocabulary });
             }
         }
         Ok(())
+    }
+}
+
+impl Default for TokenBatch {
+    fn default() -> TokenBatch {
+        TokenBatch::new()
     }
 }
 

@@ -43,6 +43,26 @@ pub enum EngineError {
         /// What to do about it, if there is something.
         hint: Option<String>,
     },
+    /// A file of the model folder is not there.
+    #[error("{reason}")]
+    Missing {
+        /// The file, or the folder that lacks it.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// A small file of the model folder is damaged or hostile: it does not parse, or names what lies outside.
+    #[error("{reason}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Line and column, from 1, where they are known.
+        at: Option<(usize, usize)>,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The weights are damaged: header, offsets, shapes, or values.
     #[error("{reason}")]
     Weights {
@@ -119,6 +139,14 @@ pub enum BatchError {
         /// The model's limit.
         max: usize,
     },
+    /// No token of a row is left to be pooled.
+    #[error("all {tokens} tokens of row {row} are left out of the pooling")]
+    NothingPooled {
+        /// The row.
+        row: usize,
+        /// Its length.
+        tokens: usize,
+    },
     /// An id has no row in the embedding table.
     #[error("row {row} has the token id {id}; the model has {vocabulary} tokens")]
     OutOfVocabulary {
@@ -135,7 +163,7 @@ pub enum BatchError {
 const REASON_LIMIT: usize = 500;
 
 /// A reason of a bounded length.
-pub(crate) fn shortened(mut reason: String) -> String {
+fn shortened(mut reason: String) -> String {
     if let Some((end, _)) = reason.char_indices().nth(REASON_LIMIT) {
         reason.truncate(end);
         reason.push_str("...");
@@ -152,18 +180,25 @@ impl From<BatchError> for EngineError {
 impl EngineError {
     /// A [`EngineError::Model`] without a hint.
     pub fn model(path: impl Into<PathBuf>, reason: impl Into<String>) -> EngineError {
-        EngineError::Model { path: path.into(), reason: shortened(reason.into()), hint: None }
+        EngineError::Model { path: path.into(), reason: reason.into(), hint: None }
+    }
+
+    /// A [`EngineError::Damaged`] of a whole file.
+    pub fn damaged(path: impl Into<PathBuf>, reason: impl Into<String>) -> EngineError {
+        EngineError::Damaged { path: path.into(), at: None, reason: reason.into() }
     }
 
     /// A [`EngineError::Weights`].
     pub fn weights(path: impl Into<PathBuf>, reason: impl Into<String>) -> EngineError {
-        EngineError::Weights { path: path.into(), reason: shortened(reason.into()) }
+        EngineError::Weights { path: path.into(), reason: reason.into() }
     }
 
     /// The file it is about.
     pub fn path(&self) -> Option<&Path> {
         match self {
             EngineError::Model { path, .. }
+            | EngineError::Missing { path, .. }
+            | EngineError::Damaged { path, .. }
             | EngineError::Weights { path, .. }
             | EngineError::Foreign { path, .. }
             | EngineError::Io { path, .. } => Some(path),
@@ -171,15 +206,18 @@ impl EngineError {
         }
     }
 
-    /// The sentence, without path and hint.
+    /// The sentence, of a bounded length, without path and hint.
     pub fn message(&self) -> String {
-        self.to_string()
+        shortened(self.to_string())
     }
 
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         match self {
-            EngineError::RuntimeMissing { hint, .. } | EngineError::Precision { hint, .. } => Some(hint.clone()),
+            EngineError::RuntimeMissing { hint, .. } | EngineError::Precision { hint, .. } | EngineError::Missing { hint, .. } => {
+                Some(hint.clone())
+            }
+            EngineError::Damaged { .. } => Some("get the model's files again".to_owned()),
             EngineError::Model { hint, .. } => hint.clone(),
             EngineError::Foreign { hint, .. } => Some((*hint).to_owned()),
             EngineError::Weights { .. } => Some("get the model's files again and check their SHA-256".to_owned()),

@@ -1,178 +1,156 @@
-//! From hidden states to one vector a row, as `modules.json` says: pooling, dense heads, normalization.
+//! From hidden states to one vector a row: pooling, dense heads, the cut to fewer dimensions, normalization.
 
-use std::path::{Path, PathBuf};
-
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use std::path::Path;
 
 use crate::error::{EngineError, Result};
-use crate::folder::{CONFIG_LIMIT, contained, read_json};
-use crate::ops::{Activation, Averaging, Linear, Ops, Token};
+use crate::facts::{FolderFacts, StepFacts};
+use crate::model::ModelOptions;
+use crate::ops::{Activation, Averaging, LayerNorm, Linear, Ops, Token};
+use crate::pooling::Pooling;
 use crate::weights::Weights;
 
-/// How a row's hidden states become one vector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pooling {
-    /// The first token's.
-    Cls,
-    /// The last token's.
-    LastToken,
-    /// Their greatest values.
-    Max,
-    /// Their mean.
-    Mean,
-    /// Their sum over the square root of their number.
-    MeanSqrtLength,
-    /// Their mean weighted by position.
-    WeightedMean,
-}
-
-impl Pooling {
-    /// The word that newer pooling files and reports use.
-    pub fn name(self) -> &'static str {
-        match self {
-            Pooling::Cls => "cls",
-            Pooling::LastToken => "lasttoken",
-            Pooling::Max => "max",
-            Pooling::Mean => "mean",
-            Pooling::MeanSqrtLength => "mean_sqrt_len_tokens",
-            Pooling::WeightedMean => "weightedmean",
-        }
-    }
-
-    const ALL: [(Pooling, &'static str); 6] = [
-        (Pooling::Cls, "pooling_mode_cls_token"),
-        (Pooling::LastToken, "pooling_mode_lasttoken"),
-        (Pooling::Max, "pooling_mode_max_tokens"),
-        (Pooling::Mean, "pooling_mode_mean_tokens"),
-        (Pooling::MeanSqrtLength, "pooling_mode_mean_sqrt_len_tokens"),
-        (Pooling::WeightedMean, "pooling_mode_weightedmean_tokens"),
-    ];
-
-    /// Reads both forms of the file: one `pooling_mode`, or a flag for each mode.
-    fn read(path: &Path) -> Result<Pooling> {
-        let config: Map<String, Value> = read_json(path, CONFIG_LIMIT)?;
-        let mut modes = Vec::new();
-        if let Some(mode) = config.get("pooling_mode") {
-            let mode = mode.as_str().unwrap_or_default();
-            modes.extend(Pooling::ALL.iter().filter(|(pooling, _)| pooling.name() == mode).map(|&(pooling, _)| pooling));
-        } else {
-            let set = |key: &str| config.get(key).and_then(Value::as_bool) == Some(true);
-            modes.extend(Pooling::ALL.iter().filter(|(_, key)| set(key)).map(|&(pooling, _)| pooling));
-        }
-        match modes[..] {
-            [mode] => Ok(mode),
-            _ => {
-                let known: Vec<&str> = Pooling::ALL.iter().map(|(pooling, _)| pooling.name()).collect();
-                let reason = format!("the file must ask for one pooling mode of {} and asks for {}", known.join(", "), modes.len());
-                Err(EngineError::model(path, reason))
-            }
-        }
-    }
-}
+/// PyTorch's default, which sentence-transformers' LayerNorm has.
+const LAYER_NORM_EPSILON: f32 = 1e-5;
 
 /// One step after the encoder.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    Pool(Pooling),
-    Dense(Linear, Option<Activation>),
+    /// Several modes are put side by side.
+    Pool(Vec<Pooling>),
+    Dense(Dense),
+    LayerNorm(LayerNorm),
+    /// To the first so many numbers.
+    Cut(usize),
     Normalize,
+}
+
+/// A linear layer of `N_Dense/`.
+#[derive(Clone, Debug)]
+pub(crate) struct Dense {
+    linear: Linear,
+    activation: Option<Activation>,
+    residual: Residual,
+}
+
+/// What is added to what a dense layer gives.
+#[derive(Clone, Debug)]
+enum Residual {
+    None,
+    /// What came in.
+    Same,
+    /// What came in, by way of a matrix of its own.
+    Through(Linear),
 }
 
 /// The steps after the encoder, in order; the first is the pooling.
 #[derive(Clone, Debug)]
 pub struct Head {
     steps: Vec<Step>,
+    /// Numbers of the vector before a cut.
+    whole: usize,
     /// Numbers of the final vector.
     pub dimensions: usize,
 }
 
-#[derive(Deserialize)]
-struct ModuleEntry {
-    #[serde(rename = "type")]
-    kind: String,
-    path: String,
-}
-
-#[derive(Deserialize)]
-struct DenseConfig {
-    in_features: usize,
-    out_features: usize,
-    #[serde(default = "yes")]
-    bias: bool,
-    activation_function: String,
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// The folder of the table, if `modules.json` says that the model is static.
-pub(crate) fn static_table(folder: &Path) -> Result<Option<PathBuf>> {
-    let path = folder.join("modules.json");
-    if !path.exists() {
-        return Ok(None);
-    }
-    let modules: Vec<ModuleEntry> = read_json(&path, CONFIG_LIMIT)?;
-    match modules.first() {
-        Some(module) if module.kind.rsplit('.').next() == Some("StaticEmbedding") => match module.path.as_str() {
-            "" | "." => Ok(Some(folder.to_path_buf())),
-            inside => contained(folder, inside, &path).map(Some),
-        },
-        _ => Ok(None),
-    }
-}
-
 impl Head {
-    /// Reads `modules.json` and what it names; dense weights are added to `weights` under their folder's name.
-    pub(crate) fn open(folder: &Path, hidden: usize, weights: &mut Weights) -> Result<Head> {
-        let path = folder.join("modules.json");
-        if !path.exists() {
+    /// The steps that the folder's files ask for, with what `options` put in their place; weights of dense heads are added to
+    /// `weights` under their folder's name. `hidden` is what the encoder gives.
+    pub(crate) fn open(folder: &Path, facts: &FolderFacts, hidden: usize, options: &ModelOptions, weights: &mut Weights) -> Result<Head> {
+        let modes = match (options.pooling, &facts.pooling) {
+            (Some(mode), _) => vec![mode],
+            (None, Some(pooling)) => pooling.modes.clone(),
+            (None, None) => {
+                return Err(EngineError::Model {
+                    path: folder.join("modules.json"),
+                    reason: "the file is missing, so that the model's pooling is not known".into(),
+                    hint: Some("Patina guesses no pooling: write `pooling: mean` (or cls, lasttoken, ...) into the recipe, as the model's page says".into()),
+                });
+            }
+        };
+        // A pooling that was asked for by name goes before the file, wrong or not.
+        if let (None, Some(pooling)) = (options.pooling, &facts.pooling)
+            && let Some(width) = pooling.width.filter(|&width| width != hidden)
+        {
             return Err(EngineError::Model {
-                path,
-                reason: "the file is missing, so that the model's pooling is not known".into(),
-                hint: Some("Patina runs sentence-transformers models, which have it; it guesses no pooling".into()),
+                path: folder.join(&pooling.file),
+                reason: format!("the pooling is of vectors of {width} numbers and the model's have {hidden}"),
+                hint: Some(
+                    "get the model's files again; or, if its page says how it pools, write that into the recipe (`pooling: mean`)".into(),
+                ),
             });
         }
-        let modules: Vec<ModuleEntry> = read_json(&path, CONFIG_LIMIT)?;
-        let mut steps = Vec::new();
-        let mut dimensions = hidden;
-        for (at, module) in modules.iter().enumerate() {
-            // Releases of sentence-transformers moved the classes between packages; the last word stayed.
-            let kind = module.kind.rsplit('.').next().unwrap_or_default();
-            let step = match (at, kind) {
-                (0, "Transformer") => continue,
-                // A bag of its tokens' vectors.
-                (0, "StaticEmbedding") => Step::Pool(Pooling::Mean),
-                (1, "Pooling") => Step::Pool(Pooling::read(&contained(folder, &module.path, &path)?.join("config.json"))?),
-                (1.., "Dense") if !steps.is_empty() => {
-                    let (linear, activation) = dense(&contained(folder, &module.path, &path)?, &module.path, dimensions, weights)?;
-                    dimensions = linear.weight.shape()[0];
-                    Step::Dense(linear, activation)
-                }
-                (1.., "Normalize") if !steps.is_empty() => Step::Normalize,
-                // Dropout does nothing outside training.
-                (1.., "Dropout") => continue,
-                _ => {
-                    let reason =
-                        format!("module {at} is {:?}; supported are Transformer, Pooling, then Dense, Dropout and Normalize", module.kind);
-                    return Err(EngineError::model(path, reason));
+        let mut dimensions = hidden * modes.len();
+        let mut steps = vec![Step::Pool(modes)];
+        for step in &facts.steps {
+            let fits = |name: &str, what: &str, width: usize| match width == dimensions {
+                true => Ok(()),
+                false => {
+                    let reason = format!("the {what} takes {width} numbers and the step before gives {dimensions}");
+                    Err(EngineError::model(folder.join(name).join("config.json"), reason))
                 }
             };
-            steps.push(step);
+            steps.push(match step {
+                StepFacts::Normalize => Step::Normalize,
+                StepFacts::LayerNorm { folder: name, width } => {
+                    fits(name, "layer norm", *width)?;
+                    weights.add_folder(folder, name)?;
+                    let param = |key: &str| weights.param(&format!("{name}norm.{key}"), &[*width]);
+                    Step::LayerNorm(LayerNorm { weight: param("weight")?, bias: Some(param("bias")?), epsilon: LAYER_NORM_EPSILON })
+                }
+                StepFacts::Dense { folder: name, input, output, bias, activation, residual } => {
+                    fits(name, "dense head", *input)?;
+                    weights.add_folder(folder, name)?;
+                    dimensions = *output;
+                    let matrix = |key: &str| weights.param(&format!("{name}{key}.weight"), &[*output, *input]);
+                    let bias = bias.then(|| weights.param(&format!("{name}linear.bias"), &[*output])).transpose()?;
+                    let residual = match residual {
+                        false => Residual::None,
+                        true if input == output => Residual::Same,
+                        true => Residual::Through(Linear { weight: matrix("residual")?, bias: None }),
+                    };
+                    Step::Dense(Dense { linear: Linear { weight: matrix("linear")?, bias }, activation: *activation, residual })
+                }
+            });
         }
-        if !matches!(steps.first(), Some(Step::Pool(_))) {
-            return Err(EngineError::model(path, "the file names no pooling"));
+        let head = Head { steps, whole: dimensions, dimensions };
+        match (options.dimensions, facts.truncate) {
+            (Some(wanted), _) => head.cut(wanted, || folder.to_path_buf()),
+            // More than there are means all of them, as in sentence-transformers.
+            (None, Some(wanted)) => head.cut(wanted.min(dimensions), || folder.join("config_sentence_transformers.json")),
+            (None, None) => Ok(head),
         }
-        Ok(Head { steps, dimensions })
     }
 
-    /// The pooling.
-    pub fn pooling(&self) -> Pooling {
+    /// Keeps the first `wanted` numbers. The cut comes before the last normalization, so that the shorter vectors have unit length too.
+    fn cut(mut self, wanted: usize, path: impl Fn() -> std::path::PathBuf) -> Result<Head> {
+        if wanted == 0 || wanted > self.whole {
+            let reason = format!("vectors cannot be cut to {wanted} numbers: the model's have {}", self.whole);
+            return Err(EngineError::model(path(), reason));
+        }
+        if wanted < self.whole {
+            let at = self.steps.len() - usize::from(self.normalizes());
+            self.steps.insert(at, Step::Cut(wanted));
+            self.dimensions = wanted;
+        }
+        Ok(self)
+    }
+
+    /// The pooling: several modes are put side by side.
+    pub fn pooling(&self) -> &[Pooling] {
         match self.steps.first() {
-            Some(Step::Pool(pooling)) => *pooling,
+            Some(Step::Pool(modes)) => modes,
             _ => unreachable!("`open` makes the pooling the first step"),
         }
+    }
+
+    /// The words of the pooling, joined by `+`.
+    pub fn pooling_name(&self) -> String {
+        self.pooling().iter().map(|mode| mode.name()).collect::<Vec<_>>().join("+")
+    }
+
+    /// Numbers of the vector before it is cut; [`Head::dimensions`] of it are kept.
+    pub fn whole(&self) -> usize {
+        self.whole
     }
 
     /// Whether the vectors have unit length.
@@ -185,17 +163,13 @@ impl Head {
         let mut x = hidden;
         for step in &self.steps {
             x = match step {
-                Step::Pool(Pooling::Cls) => ops.take(&x, Token::First)?,
-                Step::Pool(Pooling::LastToken) => ops.take(&x, Token::Last)?,
-                Step::Pool(Pooling::Max) => ops.max(&x)?,
-                Step::Pool(Pooling::Mean) => ops.average(&x, Averaging::Mean)?,
-                Step::Pool(Pooling::MeanSqrtLength) => ops.average(&x, Averaging::SqrtLength)?,
-                Step::Pool(Pooling::WeightedMean) => ops.average(&x, Averaging::ByPosition)?,
-                Step::Dense(linear, None) => ops.linear(&x, linear)?,
-                Step::Dense(linear, Some(activation)) => {
-                    let y = ops.linear(&x, linear)?;
-                    ops.activation(&y, *activation)?
+                Step::Pool(modes) => {
+                    let mut parts = modes.iter().map(|&mode| pool(ops, &x, mode)).collect::<Result<Vec<_>>>()?;
+                    if parts.len() == 1 { parts.remove(0) } else { ops.concat(&parts)? }
                 }
+                Step::Dense(dense) => dense.forward(ops, &x)?,
+                Step::LayerNorm(norm) => ops.layer_norm(&x, None, norm)?,
+                Step::Cut(width) => ops.columns(&x, 0, *width)?,
                 Step::Normalize => ops.normalize(&x)?,
             };
         }
@@ -203,34 +177,30 @@ impl Head {
     }
 }
 
-fn dense(folder: &Path, name: &str, input: usize, weights: &mut Weights) -> Result<(Linear, Option<Activation>)> {
-    let path = folder.join("config.json");
-    let config: DenseConfig = read_json(&path, CONFIG_LIMIT)?;
-    if config.in_features != input {
-        let reason = format!("the dense head takes {} numbers and the step before gives {input}", config.in_features);
-        return Err(EngineError::model(path, reason));
+fn pool<O: Ops>(ops: &mut O, x: &O::Tensor, mode: Pooling) -> Result<O::Tensor> {
+    match mode {
+        Pooling::Cls => ops.take(x, Token::First),
+        Pooling::LastToken => ops.take(x, Token::Last),
+        Pooling::Max => ops.max(x),
+        Pooling::Mean => ops.average(x, Averaging::Mean),
+        Pooling::MeanSqrtLength => ops.average(x, Averaging::SqrtLength),
+        Pooling::WeightedMean => ops.average(x, Averaging::ByPosition),
     }
-    if config.out_features == 0 {
-        return Err(EngineError::model(path, "the dense head gives no numbers"));
-    }
-    let activation = match config.activation_function.rsplit('.').next().unwrap_or_default() {
-        "Identity" => None,
-        "Tanh" => Some(Activation::Tanh),
-        "GELU" => Some(Activation::Gelu),
-        "ReLU" => Some(Activation::Relu),
-        "SiLU" => Some(Activation::Silu),
-        _ => {
-            let reason =
-                format!("the activation {:?} is not supported; Identity, Tanh, GELU, ReLU and SiLU are", config.activation_function);
-            return Err(EngineError::model(path, reason));
+}
+
+impl Dense {
+    fn forward<O: Ops>(&self, ops: &mut O, x: &O::Tensor) -> Result<O::Tensor> {
+        let mut y = ops.linear(x, &self.linear)?;
+        if let Some(activation) = self.activation {
+            y = ops.activation(&y, activation)?;
         }
-    };
-    let prefix = format!("{name}/");
-    weights.add_folder(folder, &prefix)?;
-    let weight = weights.param(&format!("{prefix}linear.weight"), &[config.out_features, input])?;
-    let bias = match config.bias {
-        true => Some(weights.param(&format!("{prefix}linear.bias"), &[config.out_features])?),
-        false => None,
-    };
-    Ok((Linear { weight, bias }, activation))
+        match &self.residual {
+            Residual::None => Ok(y),
+            Residual::Same => ops.add(&y, x),
+            Residual::Through(linear) => {
+                let x = ops.linear(x, linear)?;
+                ops.add(&y, &x)
+            }
+        }
+    }
 }

@@ -7,14 +7,26 @@ use serde_json::{Value, json};
 use crate::architectures::{self, Architecture};
 use crate::engine::{EngineInfo, Precision, Runtime};
 use crate::error::{EngineError, Result};
+use crate::facts::{EncoderKind, FolderFacts};
 use crate::folder::{CONFIG_LIMIT, read_json};
-use crate::head::{self, Head};
+use crate::head::Head;
 use crate::ops::Ops;
+use crate::pooling::Pooling;
 use crate::weights::Weights;
+
+/// What is put in place of what a model's files say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ModelOptions {
+    /// How many leading numbers of a vector are kept; the model must have been trained for it (Matryoshka).
+    pub dimensions: Option<usize>,
+    /// The pooling. A model without `modules.json` needs it.
+    pub pooling: Option<Pooling>,
+}
 
 /// A model that is ready to be loaded into any runtime.
 pub struct Model {
     folder: PathBuf,
+    facts: FolderFacts,
     architecture: Architecture,
     head: Head,
     weights: Weights,
@@ -25,15 +37,29 @@ impl Model {
     /// safetensors. Everything is checked here: an unknown architecture, pooling or activation, a missing tensor or a wrong shape
     /// is an error with the file's path.
     pub fn open(folder: &Path) -> Result<Model> {
-        let path = folder.join("config.json");
-        let (config, mut weights): (Value, _) = match head::static_table(folder)? {
-            // Such a model has no config.json, or one that says no more than this.
-            Some(table) => (json!({ "model_type": architectures::STATIC }), Weights::open(&table)?),
-            None => (read_json(&path, CONFIG_LIMIT)?, Weights::open(folder)?),
+        Model::open_with(folder, &ModelOptions::default())
+    }
+
+    /// Like [`Model::open`], with other dimensions or another pooling than the files ask for. Dimensions that the model does not have
+    /// are an error.
+    pub fn open_with(folder: &Path, options: &ModelOptions) -> Result<Model> {
+        let facts = FolderFacts::of_folder(folder)?;
+        let encoder = folder.join(&facts.encoder);
+        let path = encoder.join("config.json");
+        let config: Value = match facts.kind {
+            // A table of token vectors has no config.json, or one that says no more than this of its forward pass.
+            EncoderKind::Static | EncoderKind::Model2Vec => json!({ "model_type": architectures::STATIC }),
+            EncoderKind::Transformer => read_json(&path, CONFIG_LIMIT)?,
         };
+        let mut weights = Weights::open(&encoder)?;
         let architecture = architectures::load(&config, &path, &weights)?;
-        let head = Head::open(folder, architecture.hidden(), &mut weights)?;
-        Ok(Model { folder: folder.to_path_buf(), architecture, head, weights })
+        let head = Head::open(folder, &facts, architecture.hidden(), options, &mut weights)?;
+        Ok(Model { folder: folder.to_path_buf(), facts, architecture, head, weights })
+    }
+
+    /// What the small files say, and which files were read.
+    pub fn facts(&self) -> &FolderFacts {
+        &self.facts
     }
 
     /// Whether the bytes of a `config.json` describe an encoder that `weights` hold whole.

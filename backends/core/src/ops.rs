@@ -169,8 +169,22 @@ pub enum Averaging {
     Mean,
     /// Sum over the square root of the number of tokens.
     SqrtLength,
-    /// Weighted by position, the first token by 1, and divided by the sum of the weights.
+    /// Weighted by position in the row, its first token by 1 whether it takes part or not, and divided by the sum of the weights.
     ByPosition,
+}
+
+impl Averaging {
+    /// The weight of the token at `at`, counted from 0, in a row of `length` tokens whose first `left_out` take no part.
+    pub fn weight(self, at: usize, left_out: usize, length: usize) -> f32 {
+        let triangle = |n: usize| n * (n + 1) / 2;
+        let pooled = length - left_out;
+        match self {
+            _ if at < left_out => 0.0,
+            Averaging::Mean => 1.0 / pooled as f32,
+            Averaging::SqrtLength => 1.0 / (pooled as f32).sqrt(),
+            Averaging::ByPosition => (at + 1) as f32 / (triangle(length) - triangle(left_out)) as f32,
+        }
+    }
 }
 
 /// What a runtime must be able to do. A forward pass is a function over `Ops`: the ONNX backend records a graph, the MLX backend
@@ -211,6 +225,9 @@ pub trait Ops {
     /// `width` numbers of the last dimension from `start`: `[n, size]` to `[n, width]`.
     fn columns(&mut self, x: &Self::Tensor, start: usize, width: usize) -> Result<Self::Tensor>;
 
+    /// `[n, a]`, `[n, b]`, ... side by side: `[n, a + b + ...]`. At least one.
+    fn concat(&mut self, parts: &[Self::Tensor]) -> Result<Self::Tensor>;
+
     /// `[n, in]` to `[n, out]`.
     fn linear(&mut self, x: &Self::Tensor, linear: &Linear) -> Result<Self::Tensor>;
 
@@ -238,13 +255,14 @@ pub trait Ops {
         bias: Option<&Self::Tensor>,
     ) -> Result<Self::Tensor>;
 
-    /// One token of each row: `[tokens, hidden]` to `[rows, hidden]`.
+    /// One token of each row, the first one being the first that takes part in the pooling: `[tokens, hidden]` to `[rows, hidden]`.
     fn take(&mut self, x: &Self::Tensor, token: Token) -> Result<Self::Tensor>;
 
-    /// The (weighted) mean of each row's tokens: `[tokens, hidden]` to `[rows, hidden]`.
+    /// The (weighted) mean of each row's tokens that take part in the pooling: `[tokens, hidden]` to `[rows, hidden]`.
     fn average(&mut self, x: &Self::Tensor, averaging: Averaging) -> Result<Self::Tensor>;
 
-    /// The greatest value of each row's tokens, component by component: `[tokens, hidden]` to `[rows, hidden]`.
+    /// The greatest value of each row's tokens that take part in the pooling, component by component: `[tokens, hidden]` to
+    /// `[rows, hidden]`.
     fn max(&mut self, x: &Self::Tensor) -> Result<Self::Tensor>;
 
     /// Each row of `[rows, hidden]` divided by its Euclidean norm, or by [`NORM_EPSILON`] if that is greater.

@@ -12,7 +12,7 @@ use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::error::{EngineError, Result};
-use crate::folder::{contained, read_json};
+use crate::folder::{Disk, ShardIndex, WeightFiles};
 use crate::foreign;
 
 /// The number format in which a tensor is stored.
@@ -148,35 +148,12 @@ pub struct Weights {
     unread: BTreeSet<String>,
 }
 
-/// Limit of `model.safetensors.index.json`; the largest embedding models have some hundred tensors.
-const INDEX_LIMIT: u64 = 16 << 20;
 /// Limit of a file's header; the largest embedding models' have some hundred kilobytes. The format itself allows 100 MB, which take
 /// seconds and a gigabyte to parse.
 const HEADER_LIMIT: u64 = 16 << 20;
-/// The most shards, each of which is an open file and a map.
-const MOST_SHARDS: usize = 1000;
 /// The most numbers of a tensor of whole numbers, which are read into memory: far above every vocabulary. A file can have a hole in it
 /// and be larger than any memory.
 const MOST_INTEGERS: usize = 1 << 24;
-
-#[derive(Deserialize)]
-struct ShardIndex {
-    weight_map: BTreeMap<String, String>,
-}
-
-impl ShardIndex {
-    /// The shards' names, each with the tensors that are to be in it.
-    fn shards(&self, path: &Path) -> Result<BTreeMap<&str, Vec<&str>>> {
-        let mut shards: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (tensor, shard) in &self.weight_map {
-            shards.entry(shard).or_default().push(tensor);
-        }
-        match shards.len() {
-            1..=MOST_SHARDS => Ok(shards),
-            n => Err(EngineError::weights(path, format!("the list names {n} shards; it must be 1 to {MOST_SHARDS}"))),
-        }
-    }
-}
 
 /// The names of a header, none of them twice: of two the format's own parser would take one and not say which.
 struct Unambiguous;
@@ -231,29 +208,22 @@ impl Weights {
         Ok(weights)
     }
 
-    /// Adds the weights of another folder, such as a dense head's, under `prefix`.
-    pub(crate) fn add_folder(&mut self, folder: &Path, prefix: &str) -> Result<()> {
-        let single = folder.join("model.safetensors");
-        let index = folder.join("model.safetensors.index.json");
-        if single.exists() {
-            return self.add_file(&single, prefix).map(|_| ());
+    /// Adds the weights of the folder `before` (empty, or with a slash at its end) inside `folder`, such as a dense head's; its name
+    /// comes before the tensors'.
+    pub(crate) fn add_folder(&mut self, folder: &Path, before: &str) -> Result<()> {
+        let found = WeightFiles::find(&mut Disk(folder), before)?;
+        let mut shards = BTreeMap::new();
+        for name in &found.tensors {
+            shards.insert(name, self.add_file(&folder.join(name), before)?);
         }
-        if !index.exists() {
-            let pickle = folder.join("pytorch_model.bin");
-            let hint = match pickle.exists() {
-                true => "pytorch_model.bin is a pickle that can run code and is never read; save the model as safetensors",
-                false => "a model folder holds model.safetensors, or model.safetensors.index.json and its shards",
-            };
-            return Err(EngineError::Model { path: single, reason: "the weights are not there".into(), hint: Some(hint.into()) });
-        }
-        let map: ShardIndex = read_json(&index, INDEX_LIMIT)?;
-        for (file, tensors) in map.shards(&index)? {
-            let here = self.add_file(&contained(folder, file, &index)?, prefix)?;
-            if let Some(name) = tensors.into_iter().find(|name| !here.contains(*name)) {
-                return Err(EngineError::weights(index, format!("the tensor {name} is not in the shard {file}, where it is said to be")));
+        let Some((index, promised)) = found.index else { return Ok(()) };
+        match promised.iter().find(|(tensor, shard)| shards.get(shard).is_none_or(|here| !here.contains(*tensor))) {
+            Some((tensor, shard)) => {
+                let reason = format!("the tensor {tensor} is not in the shard {shard}, where it is said to be");
+                Err(EngineError::weights(folder.join(index), reason))
             }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Adds the tensors of a file and gives their names.
@@ -298,10 +268,7 @@ impl Weights {
 
     /// Whether the bytes of a list of shards can be followed: it parses, and every name stays in its folder.
     pub fn check_index(bytes: &[u8]) -> Result<()> {
-        let path = Path::new("model.safetensors.index.json");
-        let map: ShardIndex =
-            serde_json::from_slice(bytes).map_err(|e| EngineError::model(path, format!("the file does not parse: {e}")))?;
-        map.shards(path)?.into_keys().try_for_each(|shard| contained(Path::new(""), shard, path).map(|_| ()))
+        ShardIndex::parse(bytes, Path::new("model.safetensors.index.json")).and_then(|list| list.followed("")).map(|_| ())
     }
 
     /// The names of all floating-point tensors, sorted.

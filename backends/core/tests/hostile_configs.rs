@@ -97,6 +97,9 @@ impl Ops for Nothing {
     fn columns(&mut self, _: &(), _: usize, _: usize) -> Result<()> {
         Ok(())
     }
+    fn concat(&mut self, _: &[()]) -> Result<()> {
+        Ok(())
+    }
     fn linear(&mut self, _: &(), _: &Linear) -> Result<()> {
         Ok(())
     }

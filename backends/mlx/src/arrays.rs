@@ -148,6 +148,10 @@ impl Ops for Arrays<'_> {
         Ok(parts.swap_remove(usize::from(start > 0)))
     }
 
+    fn concat(&mut self, parts: &[Array]) -> Result<Array> {
+        ops::concatenate(parts, -1).map_err(embed)
+    }
+
     fn linear(&mut self, x: &Array, linear: &Linear) -> Result<Array> {
         let weight = self.parameters.linear(&linear.weight, self.model)?;
         let bias = linear.bias.as_ref().map(|bias| self.parameters.vector(bias, self.model)).transpose()?;
@@ -277,7 +281,7 @@ impl Ops for Arrays<'_> {
         let [rows, longest] = shape(&[self.layout.rows, self.layout.longest])?[..] else { unreachable!("as many sizes as were given") };
         let greatest = || {
             let padded = x.take_axis(&padding.pad, 0)?.reshape(&[rows, longest, -1])?;
-            let there = padding.mask.reshape(&[rows, longest, 1])?;
+            let there = Array::from_slice(&self.layout.pooled(), &[rows, longest, 1]);
             ops::select(&there, &padded, Array::from_f32(f32::MIN))?.max_axis(1, false)
         };
         greatest().map_err(embed)

@@ -102,9 +102,11 @@ fn split(batch: &TokenBatch, count: usize) -> Vec<TokenBatch> {
     for (row, (&start, length)) in batch.starts().iter().zip(batch.lengths()).enumerate() {
         // A row belongs where its middle lies.
         let part = (2 * start as usize + length) * count / (2 * batch.tokens());
-        match parts.last_mut() {
-            Some((last, tokens)) if *last == part => tokens.push(batch.row(row)),
-            _ => parts.push((part, TokenBatch::from_rows([batch.row(row)]))),
+        if parts.last().is_none_or(|(last, _)| *last != part) {
+            parts.push((part, TokenBatch::new()));
+        }
+        if let Some((_, tokens)) = parts.last_mut() {
+            tokens.push_after(batch.row(row), batch.left_out()[row] as usize);
         }
     }
     parts.into_iter().map(|(_, tokens)| tokens).collect()

@@ -72,9 +72,18 @@ impl Layout<'_> {
         (0..self.longest as i64).flat_map(move |query| (0..self.longest as i64).map(move |key| key - query))
     }
 
-    /// `[rows]`: the first token of each row.
+    /// `[rows, longest]`: whether there is a token that takes part in the pooling. An idle row has one.
+    pub fn pooled(&self) -> Vec<bool> {
+        let mut mask = self.mask();
+        for (places, &out) in mask.chunks_exact_mut(self.longest).zip(self.batch.left_out()) {
+            places[..out as usize].fill(false);
+        }
+        mask
+    }
+
+    /// `[rows]`: the first token of each row that takes part in the pooling.
     pub fn firsts(&self) -> Vec<u32> {
-        let mut firsts = self.batch.starts()[..self.batch.rows()].to_vec();
+        let mut firsts: Vec<u32> = self.batch.starts().iter().zip(self.batch.left_out()).map(|(start, out)| start + out).collect();
         firsts.resize(self.rows, 0);
         firsts
     }
@@ -86,17 +95,14 @@ impl Layout<'_> {
         lasts
     }
 
-    /// `[rows, tokens]`: each token's weight in its row's sum, 0 in the others'.
+    /// `[rows, tokens]`: each token's weight in its row's sum, 0 in the others' and for tokens that take no part in the pooling.
     pub fn averages(&self, averaging: Averaging) -> Vec<f32> {
         let mut weights = vec![0.0; self.rows * self.tokens];
-        let rows = weights.chunks_exact_mut(self.tokens).zip(self.batch.starts()).zip(self.batch.lengths());
-        for ((row, &start), length) in rows {
-            for (at, weight) in row[start as usize..][..length].iter_mut().enumerate() {
-                *weight = match averaging {
-                    Averaging::Mean => 1.0 / length as f32,
-                    Averaging::SqrtLength => 1.0 / (length as f32).sqrt(),
-                    Averaging::ByPosition => (at + 1) as f32 / (length * (length + 1) / 2) as f32,
-                };
+        let rows = weights.chunks_exact_mut(self.tokens).zip(self.batch.starts()).zip(self.batch.lengths()).zip(self.batch.left_out());
+        for (((row, &start), length), &out) in rows {
+            let out = out as usize;
+            for (at, weight) in row[start as usize..][..length].iter_mut().enumerate().skip(out) {
+                *weight = averaging.weight(at, out, length);
             }
         }
         weights
@@ -145,5 +151,19 @@ mod tests {
         assert_eq!(averages[160..164], [0.0, 0.5, 0.5, 0.0]);
         assert!(averages[17 * 160..].iter().all(|&weight| weight == 0.0));
         assert!(averages.chunks(160).all(|row| row[153..].iter().all(|&weight| weight == 0.0)));
+    }
+
+    #[test]
+    fn what_is_left_out_has_no_weight() {
+        let mut batch = TokenBatch::new();
+        batch.push_after(&[1, 2, 3], 1);
+        batch.push(&[4]);
+        let layout = Layout::new(&batch);
+        assert_eq!((layout.rows, layout.tokens, layout.longest), (2, 4, 3));
+        assert_eq!(layout.averages(Averaging::Mean), [0.0, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 1.0]);
+        assert_eq!(layout.averages(Averaging::ByPosition), [0.0, 0.4, 0.6, 0.0, 0.0, 0.0, 0.0, 1.0]);
+        assert_eq!(layout.pooled(), [false, true, true, true, false, false]);
+        assert_eq!(layout.mask(), [true, true, true, true, false, false]);
+        assert_eq!((layout.firsts(), layout.lasts()), (vec![1, 3], vec![2, 3]));
     }
 }

@@ -257,6 +257,11 @@ impl Ops for Recorder {
         Ok(self.op("Slice", &[x, &from, &to, &axis], vec![]))
     }
 
+    fn concat(&mut self, parts: &[Value]) -> Result<Value> {
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        Ok(self.op("Concat", &parts, vec![Attribute::Int("axis", -1)]))
+    }
+
     fn linear(&mut self, x: &Value, linear: &Linear) -> Result<Value> {
         let weight = self.parameter(&linear.weight);
         let transposed = vec![Attribute::Int("transB", 1)];

@@ -15,11 +15,11 @@ pub(crate) enum Input {
     Unpad,
     /// int32 `[rows]`
     Lengths,
-    /// int64 `[rows]`: the first token of each row.
+    /// int64 `[rows]`: the first token of each row that takes part in the pooling.
     Firsts,
     /// int64 `[rows]`: the last token of each row.
     Lasts,
-    /// float `[rows, tokens]`: each token's weight in its row's sum, 0 in the others'.
+    /// float `[rows, tokens]`: each token's weight in its row's sum, 0 in the others' and for tokens that take no part in the pooling.
     Averages(Averaging),
     /// int64 `[1, tokens]`: 0, 1, 2, ...
     Numbers,
@@ -29,7 +29,7 @@ pub(crate) enum Input {
     Distances,
     /// int64 `[longest, longest]`: the bucket of each key's place (second) minus each query's (first).
     Buckets(Buckets),
-    /// float `[rows, longest, 1]`: 0 where there is a token, the most negative float where there is none.
+    /// float `[rows, longest, 1]`: 0 where there is a token that takes part in the pooling, the most negative float elsewhere.
     Beyond,
 }
 
@@ -50,7 +50,9 @@ impl Input {
             Input::Lengths => "lengths",
             Input::Firsts => "firsts",
             Input::Lasts => "lasts",
-            Input::Averages(_) => "averages",
+            Input::Averages(Averaging::Mean) => "averages",
+            Input::Averages(Averaging::SqrtLength) => "averages_by_root",
+            Input::Averages(Averaging::ByPosition) => "averages_by_position",
             Input::Numbers => "numbers",
             Input::Window(_) => "window",
             Input::Distances => "distances",
@@ -77,6 +79,7 @@ impl Input {
     pub fn of(self, batch: &TokenBatch) -> (Vec<i64>, Data) {
         let (rows, tokens, longest) = (batch.rows(), batch.tokens(), batch.longest());
         let starts = batch.starts();
+        let left_out = || batch.left_out().iter().map(|&n| n as usize);
         let data = match self {
             Input::Ids => Data::Int64(batch.ids().iter().map(|&id| i64::from(id)).collect()),
             Input::Positions(offset) => {
@@ -91,18 +94,14 @@ impl Input {
                 Data::Int64(batch.lengths().enumerate().flat_map(places).collect())
             }
             Input::Lengths => Data::Int32(batch.lengths().map(|length| length as i32).collect()),
-            Input::Firsts => Data::Int64(starts[..rows].iter().map(|&start| i64::from(start)).collect()),
+            Input::Firsts => Data::Int64(starts.iter().zip(left_out()).map(|(&start, out)| i64::from(start) + out as i64).collect()),
             Input::Lasts => Data::Int64(starts[1..].iter().map(|&end| i64::from(end) - 1).collect()),
             Input::Averages(averaging) => {
                 let mut weights = vec![0.0; rows * tokens];
-                for (row, (&start, length)) in starts.iter().zip(batch.lengths()).enumerate() {
+                for (row, ((&start, length), out)) in starts.iter().zip(batch.lengths()).zip(left_out()).enumerate() {
                     let own = &mut weights[row * tokens + start as usize..][..length];
-                    for (at, weight) in own.iter_mut().enumerate() {
-                        *weight = match averaging {
-                            Averaging::Mean => 1.0 / length as f32,
-                            Averaging::SqrtLength => 1.0 / (length as f32).sqrt(),
-                            Averaging::ByPosition => (at + 1) as f32 / (length * (length + 1) / 2) as f32,
-                        };
+                    for (at, weight) in own.iter_mut().enumerate().skip(out) {
+                        *weight = averaging.weight(at, out, length);
                     }
                 }
                 Data::Float(weights)
@@ -112,8 +111,8 @@ impl Input {
             Input::Distances => Data::Float(distances(longest).map(|away| away.unsigned_abs() as f32).collect()),
             Input::Buckets(buckets) => Data::Int64(distances(longest).map(|away| buckets.of(away) as i64).collect()),
             Input::Beyond => {
-                let place = |length| (0..longest).map(move |at| if at < length { 0.0 } else { f32::MIN });
-                Data::Float(batch.lengths().flat_map(place).collect())
+                let place = |(length, out)| (0..longest).map(move |at| if (out..length).contains(&at) { 0.0 } else { f32::MIN });
+                Data::Float(batch.lengths().zip(left_out()).flat_map(place).collect())
             }
         };
         let size = |name: &&str| match *name {
@@ -183,5 +182,23 @@ mod tests {
         assert_eq!(floats(Averaging::ByPosition).1, [1.0 / 3.0, 2.0 / 3.0, 0.0, 0.0, 0.0, 1.0]);
         let root = 1.0 / 2f32.sqrt();
         assert_eq!(floats(Averaging::SqrtLength).1, [root, root, 0.0, 0.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn what_is_left_out_has_no_weight() {
+        let mut batch = TokenBatch::new();
+        batch.push_after(&[1, 2, 3], 1);
+        batch.push(&[4]);
+        let floats = |input: Input| match input.of(&batch).1 {
+            Data::Float(values) => values,
+            _ => panic!("not floats"),
+        };
+        assert_eq!(floats(Input::Averages(Averaging::Mean)), [0.0, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 1.0]);
+        assert_eq!(floats(Input::Averages(Averaging::ByPosition)), [0.0, 0.4, 0.6, 0.0, 0.0, 0.0, 0.0, 1.0]);
+        let root = 1.0 / 2f32.sqrt();
+        assert_eq!(floats(Input::Averages(Averaging::SqrtLength)), [0.0, root, root, 0.0, 0.0, 0.0, 0.0, 1.0]);
+        assert_eq!(floats(Input::Beyond), [f32::MIN, 0.0, 0.0, 0.0, f32::MIN, f32::MIN]);
+        assert!(matches!(Input::Firsts.of(&batch).1, Data::Int64(firsts) if firsts == [1, 3]));
+        assert!(matches!(Input::Lasts.of(&batch).1, Data::Int64(lasts) if lasts == [2, 3]));
     }
 }

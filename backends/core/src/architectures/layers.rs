@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::error::{EngineError, Result, shortened};
+use crate::error::{EngineError, Result};
 use crate::ops::{Activation, Attention, LayerNorm, Linear, Ops, RmsNorm};
 use crate::weights::{Param, Weights};
 
@@ -213,7 +213,7 @@ pub(super) fn check_theta(path: &Path, name: &str, theta: f64) -> Result<f64> {
 pub(super) fn unsupported(path: &Path, what: &str, found: &dyn std::fmt::Display, known: &str) -> EngineError {
     EngineError::Model {
         path: path.to_path_buf(),
-        reason: shortened(format!("{what} {found} is not supported")),
+        reason: format!("{what} {found} is not supported"),
         hint: Some(format!("supported is {known}")),
     }
 }

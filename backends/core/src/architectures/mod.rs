@@ -22,7 +22,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::error::{EngineError, Result, shortened};
+use crate::error::{EngineError, Result};
 use crate::ops::{Activation, Ops};
 use crate::weights::Weights;
 use layers::Facts;
@@ -90,7 +90,7 @@ pub(crate) fn load(config: &Value, path: &Path, weights: &Weights) -> Result<Arc
         let supported: Vec<&str> = supported().collect();
         return Err(EngineError::Model {
             path: path.to_path_buf(),
-            reason: shortened(format!("the architecture {model_type:?} (model_type) is not supported")),
+            reason: format!("the architecture {model_type:?} (model_type) is not supported"),
             hint: Some(format!("supported are {}", supported.join(", "))),
         });
     };
@@ -165,7 +165,7 @@ fn activation(name: &str, path: &Path) -> Result<Activation> {
         "tanh" => Ok(Activation::Tanh),
         _ => Err(EngineError::Model {
             path: path.to_path_buf(),
-            reason: shortened(format!("the activation {name:?} is not supported")),
+            reason: format!("the activation {name:?} is not supported"),
             hint: Some("supported are gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, silu, swish and tanh".into()),
         }),
     }

@@ -103,7 +103,7 @@ fn shards_are_joined_and_may_not_leave_the_folder() {
     std::fs::write(&index, r#"{"weight_map":{"a":"one.safetensors","c":"two.safetensors"}}"#).expect("write");
     assert!(matches!(Weights::open(folder.path()), Err(EngineError::Weights { .. })));
     std::fs::write(&index, r#"{"weight_map":{"a":"../one.safetensors"}}"#).expect("write");
-    assert!(matches!(Weights::open(folder.path()), Err(EngineError::Model { .. })));
+    assert!(matches!(Weights::open(folder.path()), Err(EngineError::Damaged { .. })));
 }
 
 /// A safetensors file with this header and these bytes, whatever they say.
@@ -306,17 +306,17 @@ fn lists_of_shards_that_lie_are_refused() {
     let thousands: Vec<(String, String)> = (0..2000).map(|n| (n.to_string(), format!("{n}.safetensors"))).collect();
     let thousands: Vec<(&str, &str)> = thousands.iter().map(|(tensor, shard)| (&**tensor, &**shard)).collect();
     let cases = [
-        ("a shard above", map_of(&[("a", "../one.safetensors")]), "leaves the model's folder"),
-        ("a shard above, from inside", map_of(&[("a", "x/../../one.safetensors")]), "leaves the model's folder"),
-        ("an absolute shard", map_of(&[("a", "/etc/passwd")]), "leaves the model's folder"),
-        ("a backslash", map_of(&[("a", "..\\one.safetensors")]), "leaves the model's folder"),
-        ("a drive", map_of(&[("a", "C:\\one.safetensors")]), "leaves the model's folder"),
-        ("a NUL", map_of(&[("a", "one\0.safetensors")]), "leaves the model's folder"),
-        ("a missing shard", map_of(&[("a", "three.safetensors")]), "cannot read the file"),
-        ("the folder itself", map_of(&[("a", "")]), "no file"),
+        ("a shard above", map_of(&[("a", "../one.safetensors")]), "leaves its folder"),
+        ("a shard above, from inside", map_of(&[("a", "x/../../one.safetensors")]), "leaves its folder"),
+        ("an absolute shard", map_of(&[("a", "/etc/passwd")]), "leaves its folder"),
+        ("a backslash", map_of(&[("a", "..\\one.safetensors")]), "leaves its folder"),
+        ("a drive", map_of(&[("a", "C:\\one.safetensors")]), "leaves its folder"),
+        ("a NUL", map_of(&[("a", "one\0.safetensors")]), "leaves its folder"),
+        ("a missing shard", map_of(&[("a", "three.safetensors")]), "a shard of the weights is missing"),
+        ("the folder itself", map_of(&[("a", "")]), "no safetensors file"),
         ("a tensor that its shard lacks", map_of(&[("a", "one.safetensors"), ("c", "two.safetensors")]), "is not in the shard two"),
         ("tensors that are exchanged", map_of(&[("b", "one.safetensors"), ("a", "two.safetensors")]), "is not in the shard"),
-        ("a million tensors", format!(r#"{{"weight_map":{{{}}}}}"#, million.join(",")), "more than"),
+        ("a million tensors", format!(r#"{{"weight_map":{{{}}}}}"#, million.join(",")), "more than 16777216 bytes"),
         ("thousands of shards", map_of(&thousands), "2000 shards"),
         ("no shards", map_of(&[]), "0 shards"),
         ("a map that is a list", r#"{"weight_map":["one.safetensors"]}"#.to_owned(), "does not parse"),
@@ -382,11 +382,11 @@ fn weights_that_are_no_file_are_refused() {
     let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo");
     assert!(made.success());
     // Nobody writes to it: to open it would wait for ever.
-    assert!(matches!(Weights::open(folder.path()), Err(EngineError::Model { .. })));
+    assert!(matches!(Weights::open(folder.path()), Err(EngineError::Missing { .. })));
     std::fs::remove_file(&path).expect("remove");
     for place in ["/dev/zero", "/", "/dev/null"] {
         std::os::unix::fs::symlink(place, &path).expect("link");
-        assert!(matches!(Weights::open(folder.path()), Err(EngineError::Model { .. })), "{place}");
+        assert!(matches!(Weights::open(folder.path()), Err(EngineError::Missing { .. })), "{place}");
         std::fs::remove_file(&path).expect("remove");
     }
     // A link that names nothing, and one that names itself.

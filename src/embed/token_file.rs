@@ -46,7 +46,7 @@ pub(super) struct Looked {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "a tokenizer")]
 struct File {
     normalizer: Value,
     pre_tokenizer: Value,
@@ -56,7 +56,7 @@ struct File {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "a model of tokens")]
 struct Model {
     vocab: Vocabulary,
     dropout: Value,

@@ -177,16 +177,17 @@ impl Embedder {
         result
     }
 
-    /// The ids of an input, and how many of them take no part in the pooling.
-    fn ids(&self, input: Input, kind: TextKind) -> Result<(Vec<u32>, usize)> {
+    /// The ids of an input, and how many of them take no part in the pooling. `None` is a text without tokens, whose vector is zeros.
+    fn ids(&self, input: Input, kind: TextKind) -> Result<Option<(Vec<u32>, usize)>> {
         match (input, &self.tokenizer) {
-            (Input::Ids(ids), _) => Ok((ids, 0)),
+            (Input::Ids(ids), _) => Ok(Some((ids, 0))),
             (Input::Text(text), Some(tokenizer)) => {
                 let (prompt, left_out) = match kind {
                     TextKind::Query => (&self.settings.query_prompt, self.left_out.0),
                     TextKind::Document => (&self.settings.document_prompt, self.left_out.1),
                 };
-                Ok((tokenizer.ids(prompt, &text)?, left_out))
+                let ids = tokenizer.ids(prompt, &text)?;
+                Ok((!ids.is_empty()).then_some((ids, left_out)))
             }
             (Input::Text(_), None) => Err(Error::missing("the model has no tokenizer.json, so that it embeds token ids alone")
                 .at(&self.settings.folder)
@@ -225,14 +226,24 @@ impl<N: Fn(usize) -> String, S: FnMut(usize, &[f32]) -> Result<()>> Stream<'_, N
             if window.is_empty() {
                 break;
             }
-            let lengths: Vec<usize> = window.iter().map(|(ids, _)| ids.len()).collect();
+            let (mut rows_of, mut tokens) = (Vec::new(), Vec::new());
+            for (row, found) in window.iter().enumerate() {
+                match found {
+                    Some(found) => {
+                        rows_of.push(first + row);
+                        tokens.push(found);
+                    }
+                    None => self.keep(first + row, &vec![0.0; self.embedder.info().dimensions])?,
+                }
+            }
+            let lengths: Vec<usize> = tokens.iter().map(|(ids, _)| ids.len()).collect();
             for rows in batches(&lengths, TOKEN_BUDGET) {
                 let mut batch = TokenBatch::new();
-                for (ids, left_out) in rows.iter().map(|&row| &window[row]) {
+                for (ids, left_out) in rows.iter().map(|&row| tokens[row]) {
                     batch.push_after(ids, *left_out);
                 }
-                self.check(&batch, &rows, first)?;
-                let rows = rows.into_iter().map(|row| first + row).collect();
+                let rows: Vec<usize> = rows.into_iter().map(|row| rows_of[row]).collect();
+                self.check(&batch, &rows)?;
                 self.embedder.engine.send(Request { batch, rows })?;
                 self.in_flight += 1;
                 while let Some(reply) = self.embedder.engine.try_receive() {
@@ -252,7 +263,7 @@ impl<N: Fn(usize) -> String, S: FnMut(usize, &[f32]) -> Result<()>> Stream<'_, N
     }
 
     /// Token ids come from outside: say which input is wrong before the engine is asked.
-    fn check(&self, batch: &TokenBatch, rows: &[usize], first: usize) -> Result<()> {
+    fn check(&self, batch: &TokenBatch, rows: &[usize]) -> Result<()> {
         batch.check(self.embedder.engine.info()).map_err(|e| {
             use patina_backend::BatchError::{EmptyRow, NothingPooled, OutOfVocabulary, TooLong};
             let (row, reason) = match e {
@@ -264,7 +275,7 @@ impl<N: Fn(usize) -> String, S: FnMut(usize, &[f32]) -> Result<()>> Stream<'_, N
                 OutOfVocabulary { row, id, vocabulary } => (row, format!("it has the token id {id} and the model has {vocabulary} tokens")),
                 other => return Error::bug(other.to_string()),
             };
-            Error::usage(format!("{} cannot be embedded: {reason}", (self.name)(first + rows[row])))
+            Error::usage(format!("{} cannot be embedded: {reason}", (self.name)(rows[row])))
         })
     }
 
@@ -279,13 +290,16 @@ impl<N: Fn(usize) -> String, S: FnMut(usize, &[f32]) -> Result<()>> Stream<'_, N
     }
 
     fn hand_over(&mut self, rows: &[usize], vectors: &Embeddings) -> Result<()> {
-        self.job.progress.advance(rows.len() as u64);
-        for (&number, vector) in rows.iter().zip(vectors.iter()) {
-            match self.order {
-                Order::AsComputed => (self.sink)(number, vector)?,
-                Order::AsGiven => {
-                    self.ready.insert(number, vector.to_vec());
-                }
+        rows.iter().zip(vectors.iter()).try_for_each(|(&number, vector)| self.keep(number, vector))
+    }
+
+    /// One finished vector.
+    fn keep(&mut self, number: usize, vector: &[f32]) -> Result<()> {
+        self.job.progress.advance(1);
+        match self.order {
+            Order::AsComputed => (self.sink)(number, vector)?,
+            Order::AsGiven => {
+                self.ready.insert(number, vector.to_vec());
             }
         }
         while let Some(vector) = self.ready.remove(&self.next) {

@@ -46,6 +46,8 @@ pub(super) struct Tokenizer {
     left_out: Option<u32>,
     /// The most letters of a text, prompt included.
     letters: usize,
+    /// Whether a text may have no token.
+    plain: bool,
 }
 
 impl Tokenizer {
@@ -86,10 +88,12 @@ impl Tokenizer {
         let special = marked.chain(settings.special.iter().filter_map(|token| inner.token_to_id(token))).collect();
         let left_out = if settings.known_only { unknown(&inner) } else { None };
         let letters = if settings.known_only { max_tokens.saturating_mul(middle_length(&inner)) } else { usize::MAX };
-        Ok(Tokenizer { inner: Arc::new(inner), path: path.to_path_buf(), slow, cut_left, special, left_out, letters })
+        let plain = settings.plain;
+        Ok(Tokenizer { inner: Arc::new(inner), path: path.to_path_buf(), slow, cut_left, special, left_out, letters, plain })
     }
 
-    /// The ids of `prompt` and `text` joined, special tokens included. Never empty.
+    /// The ids of `prompt` and `text` joined, special tokens included. Empty only for a static model, whose libraries give such a text a vector
+    /// of zeros.
     pub fn ids(&self, prompt: &str, text: &str) -> Result<Vec<u32>> {
         let text = if self.cut_left { last(text, TEXT_LIMIT) } else { first(text, TEXT_LIMIT) };
         let mut whole = format!("{prompt}{text}");
@@ -97,8 +101,8 @@ impl Tokenizer {
             whole.truncate(end);
         }
         match self.encode(whole)?.as_slice() {
-            // Without special tokens an empty text has no token, and no vector.
-            [] => Err(self.failed("it has no tokens".into())),
+            // An encoder has no vector for no token.
+            [] if !self.plain => Err(self.failed("it has no tokens".into())),
             ids => Ok(ids.to_vec()),
         }
     }

@@ -301,7 +301,8 @@ pub(super) struct HubPlace {
 impl ModelFolder {
     /// Opens a folder that the user names or that lies in the cache; reads only the small files.
     ///
-    /// Fails with [`ErrorKind::Missing`] if it is no model that can be run, [`ErrorKind::Corrupt`] if a file of it does not parse.
+    /// Fails with [`ErrorKind::Missing`](crate::error::ErrorKind::Missing) if it is no model that can be run, with
+    /// [`ErrorKind::Corrupt`](crate::error::ErrorKind::Corrupt) if a file of it does not parse.
     pub fn open(path: &Path) -> Result<ModelFolder> {
         if !path.is_dir() {
             return Err(Error::missing("there is no such folder")

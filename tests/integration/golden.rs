@@ -201,6 +201,24 @@ fn xlm_roberta_cls_prefixed() {
     check("xlm-roberta-cls-prefixed");
 }
 
+/// As their libraries have it: such a text is a vector of zeros and stops nothing.
+#[test]
+fn static_models_have_zeros_for_texts_without_tokens() {
+    for name in ["static-model2vec", "static-model2vec-mapped", "static-model2vec-weights", "static-sentence-transformers"] {
+        let folder = golden(name);
+        let read = |file: &str| -> Vec<Value> { serde_json::from_slice(&std::fs::read(format!("{folder}/{file}")).unwrap()).unwrap() };
+        let (empty, full) = (read("no_tokens.json"), read("cases.json"));
+        assert!(!empty.is_empty());
+        let mixed: Vec<&Value> = full.iter().zip(empty.iter().cycle()).flat_map(|(full, empty)| [full, empty]).collect();
+        let input: String = mixed.iter().map(|case| format!("{}\n", json!({"text": case["text"]}))).collect();
+        let rows = Place::new().run_with(["embed", "--model", &folder], &[], input).vectors();
+        assert_eq!(rows.len(), mixed.len());
+        for (row, case) in rows.iter().zip(mixed) {
+            assert!(furthest(row, &floats(&case["embedding"])) <= TOLERANCE, "{name}: {}", case["text"]);
+        }
+    }
+}
+
 #[test]
 fn every_golden_model_is_checked_here() {
     for entry in std::fs::read_dir(golden("")).unwrap() {

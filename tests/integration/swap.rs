@@ -7,11 +7,15 @@ use serde_json::{Value, json};
 use crate::harness::{Place, byte_model, furthest, vectors};
 
 /// A model of another family each, what its own files say of prompts, what the recipe says beside it, and the vectors' numbers.
-const MODELS: [(&str, &str, &str, usize); 4] = [
+const MODELS: [(&str, &str, &str, usize); 8] = [
     ("bert-mean", "{}", "", 64),
     ("bert-cls-bge", r#"{"prompts": {"query": "Find: "}}"#, "", 64),
     ("distilbert-mean", r#"{"prompts": {"query": "", "document": ""}}"#, "dimensions: 24\n", 24),
     ("xlm-roberta-mean-e5", r#"{"prompts": {"query": "query: ", "passage": "passage: "}}"#, "max_tokens: 64\n", 64),
+    ("modernbert-cls-gte", "{}", "", 64),
+    ("qwen3-lasttoken", r#"{"prompts": {"query": "Instruct: find\nQuery:"}}"#, "dimensions: 32\n", 32),
+    ("gemma3-mean-dense-embeddinggemma", r#"{"prompts": {"query": "query: ", "document": "title: none | text: "}}"#, "", 48),
+    ("mpnet-mean", "{}", "", 64),
 ];
 
 fn project() -> Place {
@@ -51,7 +55,7 @@ fn ids(text: &str) -> Value {
 }
 
 #[test]
-fn four_families_by_one_line_each_and_back() {
+fn eight_families_by_one_line_each_and_back() {
     let place = project();
     let mut fingerprints = BTreeSet::new();
     let mut first = Vec::new();
@@ -62,7 +66,7 @@ fn four_families_by_one_line_each_and_back() {
         let ran = place.run(["scry", "cache"]);
         match at {
             0 => assert!(ran.exit(2).err.contains("there is no index yet"), "{ran}"),
-            _ => assert!(ran.exit(3).err.contains("the project is indexed with another model (models-bert-"), "{ran}"),
+            _ => assert!(ran.exit(3).err.contains("the project is indexed with another model (models-"), "{ran}"),
         }
         let summary = oxidize(&place);
         assert_eq!((&summary["embedded"], &summary["dimensions"], &summary["index"]), (&3.into(), &dimensions.into(), &"built".into()));
@@ -71,8 +75,8 @@ fn four_families_by_one_line_each_and_back() {
         assert_eq!(hits["hits"].as_array().unwrap().len(), 3, "{name}");
         // Its own prompts, on the side that they are for.
         let prompts: Value = serde_json::from_str(prompts).unwrap();
-        for (kind, key) in [("query", "query"), ("document", "passage")] {
-            let prompt = prompts["prompts"][key].as_str().unwrap_or_default();
+        for (kind, keys) in [("query", ["query", "query"]), ("document", ["passage", "document"])] {
+            let prompt = keys.iter().find_map(|key| prompts["prompts"][key].as_str()).unwrap_or_default();
             let (text, expected) =
                 (embedded(&place, kind, &json!({ "text": "cache" })), embedded(&place, kind, &ids(&format!("{prompt}cache"))));
             assert_eq!(text.len(), dimensions, "{name}");

@@ -67,18 +67,8 @@ impl Head {
                 });
             }
         };
-        // A pooling that was asked for by name goes before the file, wrong or not.
-        if let (None, Some(pooling)) = (options.pooling, &facts.pooling)
-            && let Some(width) = pooling.width.filter(|&width| width != hidden)
-        {
-            return Err(EngineError::Model {
-                path: folder.join(&pooling.file),
-                reason: format!("the pooling is of vectors of {width} numbers and the model's have {hidden}"),
-                hint: Some(
-                    "get the model's files again; or, if its page says how it pools, write that into the recipe (`pooling: mean`)".into(),
-                ),
-            });
-        }
+        // The file's own width is a note: sentence-transformers computes nothing with it, and jina-embeddings-v2-base-en is published with
+        // its smaller sister's. The encoder's counts, and heads must fit it.
         let mut dimensions = hidden * modes.len();
         let mut steps = vec![Step::Pool(modes)];
         for step in &facts.steps {

@@ -167,7 +167,7 @@ fn tables_of_token_vectors_get_the_ids_of_their_libraries() {
             assert_eq!(tokenizer.ids("", &case.text).expect(name), case.input_ids, "{name}: {:?}", case.text);
         }
         for case in read(folder.join("no_tokens.json")) {
-            assert!(tokenizer.ids("", &case.text).is_err(), "{name}: {:?} has no tokens", case.text);
+            assert_eq!(tokenizer.ids("", &case.text).expect("no error"), [0; 0], "{name}: {:?} has no tokens", case.text);
         }
     }
 }

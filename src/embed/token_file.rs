@@ -159,7 +159,7 @@ fn found<'a>(part: &'a Value, key: &str) -> Vec<&'a Value> {
 fn repeats(pattern: &str) -> u64 {
     let counts = pattern.split('{').skip(1).filter_map(|after| {
         let (inside, _) = after.split_once('}')?;
-        let numbers: Option<Vec<u64>> = inside.split(',').map(str::trim).filter(|text| !text.is_empty()).map(|text| number(text)).collect();
+        let numbers: Option<Vec<u64>> = inside.split(',').map(str::trim).filter(|text| !text.is_empty()).map(number).collect();
         numbers?.into_iter().max()
     });
     counts.fold(1, |product, count| product.saturating_mul(count.max(1)))
@@ -218,7 +218,7 @@ fn decoded(base64: &str) -> Option<Vec<u8>> {
             b'/' => 63,
             _ => return None,
         };
-        bits = bits << 6 | u32::from(six);
+        bits = (bits << 6) | u32::from(six);
         held += 6;
         if held >= 8 {
             held -= 8;

@@ -112,7 +112,7 @@ impl Architecture {
         self.facts().hidden
     }
 
-    /// The longest row in tokens: what the config says, and never more than [`LONGEST_ROW`].
+    /// The longest row in tokens: what the config says, and never more than `LONGEST_ROW`.
     pub fn max_tokens(&self) -> usize {
         match &self.encoder {
             // No attention: memory grows with the row, not with its square.

@@ -48,6 +48,9 @@ PRINTER = "src/cli"
 # What the thin binary may name of the library.
 MAIN_MAY = {"cli"}
 
+# The fuzz targets: no room. They go through the library and the core as anybody may, and to no crate behind a doorman.
+FUZZ = "tests/fuzz"
+
 # The workspace crates that a backend crate may name.
 BACKEND_MAY = {"core": set(), "onnx": {"patina_backend"}, "mlx": {"patina_backend"}}
 OURS = {"patina", "patina_backend", "patina_onnx", "patina_mlx"}
@@ -264,6 +267,10 @@ def check(root):
             check_room(source, place, room, root_items, complain)
         check_foreign(source, place, complain)
 
+    for path in sorted((root / FUZZ).rglob("*.rs")):
+        place = path.relative_to(root).as_posix()
+        check_foreign(Source(path, []), place, complain)
+
     for crate in sorted((root / "backends").glob("*")) if (root / "backends").exists() else []:
         name = crate.name
         if name not in BACKEND_MAY:
@@ -340,6 +347,9 @@ CASES = {
     "printing in cli": ({"src/cli/report.rs": "fn f() { println!(\"x\"); }"}, None),
     "a thin binary": ({"src/main.rs": "fn main() { patina::cli::main() }"}, None),
     "a thick binary": ({"src/main.rs": "use patina::{cli, store::Store}; fn main() {}"}, "the binary is thin"),
+    "a fuzz target": ({"tests/fuzz/fuzz_targets/a.rs": "use patina::recipe::Recipe; use patina_backend::Weights;"}, None),
+    "a fuzz target on a backend": ({"tests/fuzz/fuzz_targets/a.rs": "use patina_onnx::load;"}, "only doorman is src/embed/select"),
+    "a fuzz target past a doorman": ({"tests/fuzz/fuzz_targets/a.rs": "use tokenizers::Tokenizer;"}, "only doorman is src/embed"),
     "a backend on the core": ({"backends/onnx/src/lib.rs": "use patina_backend::Ops; use ort::Session;"}, None),
     "the core on a backend": ({"backends/core/src/lib.rs": "use patina_onnx::x;"}, "backends/core names `patina_onnx`"),
     "a backend on another": ({"backends/mlx/src/lib.rs": "use patina_onnx::x;"}, "backends/mlx names `patina_onnx`"),

@@ -228,7 +228,9 @@ impl From<EngineError> for Error {
         let kind = match &error {
             EngineError::RuntimeMissing { .. } | EngineError::Precision { .. } | EngineError::Missing { .. } => ErrorKind::Missing,
             EngineError::Model { .. } => ErrorKind::Usage,
-            EngineError::Weights { .. } | EngineError::Damaged { .. } | EngineError::NonFinite { .. } => ErrorKind::Corrupt,
+            EngineError::Weights { .. } | EngineError::Foreign { .. } | EngineError::Damaged { .. } | EngineError::NonFinite { .. } => {
+                ErrorKind::Corrupt
+            }
             EngineError::Batch { .. } | EngineError::Closed => ErrorKind::Bug,
             _ => ErrorKind::Failed,
         };

@@ -244,11 +244,20 @@ pub fn remove_folder(path: &Path) -> Result<()> {
 
 /// Reads a whole file, refusing one of more than `limit` bytes before reading it.
 pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
+    let too_large = || Error::failed(format!("the file has more than {limit} bytes, the most that is read here")).at(path);
+    let meta = fs::metadata(path).map_err(|e| Error::io("read", path, e))?;
+    // To open a pipe would wait for whoever writes to it.
+    if !meta.is_file() {
+        return Err(Error::failed("this is no file").at(path));
+    }
+    if meta.len() > limit {
+        return Err(too_large());
+    }
     let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| Error::io("read", path, e))?;
+    // It may grow meanwhile.
+    File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(|e| Error::io("read", path, e))?;
     if bytes.len() as u64 > limit {
-        return Err(Error::failed(format!("the file has more than {limit} bytes, the most that is read here")).at(path));
+        return Err(too_large());
     }
     Ok(bytes)
 }

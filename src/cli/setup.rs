@@ -200,10 +200,8 @@ pub(super) fn for_model(model: &str, root: &Path, overrides: &Overrides, purpose
     let cache = Cache::open()?;
     let model = cache.find(&ModelRef::parse(model)?, root)?;
     let precision = overrides.precision(Precision::F32)?;
-    let dimensions = match overrides.dimensions {
-        Some(_) => overrides.dimensions(None, Model::open(model.path())?.dimensions())?,
-        None => None,
-    };
+    // Before its files are hashed: one that is no model may be of any size.
+    let dimensions = overrides.dimensions(None, Model::open(model.path())?.dimensions())?;
     let (query_prompt, document_prompt) = overrides.prompts(&model, &PromptsPlan::default())?;
     Ok(Settings {
         folder: model.path().to_path_buf(),

@@ -6,9 +6,10 @@ mod engine_thread;
 mod fingerprint;
 pub mod provision;
 pub mod select;
+mod token_file;
 mod tokenizer;
 
 pub use batches::TOKEN_BUDGET;
 pub use embedder::{Embedder, Input, Order, Settings, TextKind};
 pub use fingerprint::{VECTORS_VERSION, fingerprint};
-pub use tokenizer::TEXT_LIMIT;
+pub use tokenizer::{TEXT_LIMIT, check_tokenizer};

@@ -7,28 +7,39 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use tokenizers::normalizers::{Lowercase, Sequence};
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
-    AddedToken, ModelWrapper, NormalizerWrapper, PostProcessor, PostProcessorWrapper, Tokenizer as Hugging, TruncationDirection,
+    AddedToken, Encoding, ModelWrapper, NormalizerWrapper, PostProcessor, PostProcessorWrapper, Tokenizer as Hugging, TruncationDirection,
     TruncationParams,
 };
 
+use crate::embed::token_file;
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::model::TokenSettings;
 
-/// Bytes of a `tokenizer.json` that are read; large multilingual ones have some 20 MB.
-const FILE_LIMIT: u64 = 128 << 20;
+/// Bytes of a `tokenizer.json` that are read; large multilingual ones have some 20 MB, Gemma's 33.
+const FILE_LIMIT: u64 = 64 << 20;
+
+/// How long a text may take where that cannot be foreseen, and how much longer for each byte of it: many times what any real
+/// tokenizer takes on a machine that does something else too.
+const TEXT_TIME: Duration = Duration::from_millis(1500);
+const BYTE_TIME: Duration = Duration::from_micros(10);
 
 /// Bytes of one text that are tokenized. No model takes more than some ten thousand tokens, and a tokenizer reads a text whole
 /// before it cuts it: what lies beyond is dropped first.
 pub const TEXT_LIMIT: usize = 1 << 20;
 
 pub(super) struct Tokenizer {
-    inner: Hugging,
+    inner: Arc<Hugging>,
     path: PathBuf,
+    /// Whether a text may take long, so that each is given a time.
+    slow: bool,
     cut_left: bool,
     special: BTreeSet<u32>,
     /// The token of what the tokenizer does not know, if it is left out.
@@ -42,20 +53,26 @@ pub(super) struct Tokenizer {
 impl Tokenizer {
     /// Reads `tokenizer.json`. Texts are cut to `max_tokens`, special tokens included: their content is, special tokens stay.
     pub fn open(path: &Path, max_tokens: usize, lower_case: bool, settings: &TokenSettings) -> Result<Tokenizer> {
-        let bytes = fs::read_limited(path, FILE_LIMIT)?;
+        Tokenizer::of(&fs::read_limited(path, FILE_LIMIT)?, path, max_tokens, lower_case, settings)
+    }
+
+    /// The same of a file's bytes; `path` is for errors.
+    fn of(bytes: &[u8], path: &Path, max_tokens: usize, lower_case: bool, settings: &TokenSettings) -> Result<Tokenizer> {
         let broken = |reason: String| {
             Error::corrupt(format!("the tokenizer does not parse: {reason}"))
                 .at(path)
                 .hint("get the model's files again; Patina reads the tokenizer.json of the tokenizers library")
         };
+        let token_file::Looked { slow } = token_file::look(bytes).map_err(broken)?;
         // A crafted file can panic the parser, and what follows from it.
         let gave_up = |_| broken("the tokenizers library gave up on it".into());
-        let mut inner = catch_unwind(|| Hugging::from_bytes(&bytes)).map_err(gave_up)?.map_err(|e| broken(e.to_string()))?;
+        let mut inner = catch_unwind(|| Hugging::from_bytes(bytes)).map_err(gave_up)?.map_err(|e| broken(e.to_string()))?;
         let own_side = inner.get_truncation().map(|truncation| truncation.direction);
         let cut_left = settings.cut_left.unwrap_or(own_side == Some(TruncationDirection::Left));
         catch_unwind(AssertUnwindSafe(|| prepare(&mut inner, lower_case, settings))).map_err(gave_up)?.map_err(broken)?;
         // The library subtracts the special tokens without looking.
-        let special = inner.get_post_processor().map_or(0, |post| post.added_tokens(false));
+        let special =
+            catch_unwind(AssertUnwindSafe(|| inner.get_post_processor().map_or(0, |post| post.added_tokens(false)))).map_err(gave_up)?;
         if max_tokens <= special {
             return Err(Error::usage(format!("texts are cut to {max_tokens} tokens, of which {special} are special: no text is left"))
                 .at(path)
@@ -71,7 +88,8 @@ impl Tokenizer {
         let special = marked.chain(settings.special.iter().filter_map(|token| inner.token_to_id(token))).collect();
         let left_out = if settings.known_only { unknown(&inner) } else { None };
         let letters = if settings.known_only { max_tokens.saturating_mul(middle_length(&inner)) } else { usize::MAX };
-        Ok(Tokenizer { inner, path: path.to_path_buf(), cut_left, special, left_out, letters, plain: settings.plain })
+        let plain = settings.plain;
+        Ok(Tokenizer { inner: Arc::new(inner), path: path.to_path_buf(), slow, cut_left, special, left_out, letters, plain })
     }
 
     /// The ids of `prompt` and `text` joined, special tokens included. Empty only for a static model, whose libraries give such a text a vector
@@ -98,15 +116,39 @@ impl Tokenizer {
     }
 
     fn encode(&self, text: String) -> Result<Vec<u32>> {
-        let encoding = catch_unwind(AssertUnwindSafe(|| self.inner.encode_fast(text, true)))
-            .map_err(|_| self.failed("the tokenizers library gave up on it".into()))?
-            .map_err(|e| self.failed(e.to_string()))?;
+        let encoding = if self.slow { self.encode_in_time(text)? } else { encode(&self.inner, text) };
+        let encoding = encoding.map_err(|reason| self.failed(reason))?;
         Ok(encoding.get_ids().iter().copied().filter(|&id| Some(id) != self.left_out).collect())
+    }
+
+    /// A thread cannot be ended from outside: one that takes too long is left to itself, and the text is an error.
+    fn encode_in_time(&self, text: String) -> Result<Result<Encoding, String>> {
+        let time = TEXT_TIME + BYTE_TIME * u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let inner = self.inner.clone();
+        let run = move || drop(sender.send(encode(&inner, text)));
+        let started = thread::Builder::new().name("tokenizer".into()).spawn(run);
+        started.map_err(|e| Error::failed(format!("a thread for the tokenizer cannot be started: {e}")))?;
+        receiver.recv_timeout(time).map_err(|_| {
+            self.failed(format!("it took longer than {} ms", time.as_millis()))
+                .hint("the model's tokenizer.json has a pattern that needs very long for some texts; get it from a source that you trust")
+        })
     }
 
     fn failed(&self, reason: String) -> Error {
         Error::failed(format!("a text cannot be tokenized: {reason}")).at(&self.path)
     }
+}
+
+/// A crafted file, or a text that it does not foresee, can panic the library.
+fn encode(inner: &Hugging, text: String) -> Result<Encoding, String> {
+    let encoding = catch_unwind(AssertUnwindSafe(|| inner.encode_fast(text, true)));
+    encoding.map_err(|_| "the tokenizers library gave up on it".to_owned())?.map_err(|e| e.to_string())
+}
+
+/// Whether the bytes of a `tokenizer.json` make a tokenizer that takes `text`: its ids.
+pub fn check_tokenizer(bytes: &[u8], text: &str) -> Result<Vec<u32>> {
+    Tokenizer::of(bytes, Path::new("tokenizer.json"), 512, false, &TokenSettings::default())?.ids("", text)
 }
 
 /// Puts in place what goes before `tokenizer.json`.
@@ -198,3 +240,6 @@ fn last(text: &str, limit: usize) -> &str {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod hostile;

@@ -75,6 +75,9 @@ impl Stamp {
     }
 }
 
+/// The most bytes of a file that holds no weights: what is read of a `tokenizer.json`, the largest of them.
+const MOST_BESIDE_WEIGHTS: u64 = 64 << 20;
+
 impl ModelFolder {
     /// What this model is. Files that have not changed since they were last hashed are not read again.
     ///
@@ -104,6 +107,11 @@ impl ModelFolder {
         for name in self.files() {
             let file = fs::contained(self.path(), name)?;
             let meta = file.metadata().map_err(|e| Error::io("read", &file, e))?;
+            // To hash it would take the longer the larger it is, and whoever reads it refuses it anyway.
+            if meta.len() > MOST_BESIDE_WEIGHTS && !name.ends_with(".safetensors") {
+                let message = format!("the file has more than {MOST_BESIDE_WEIGHTS} bytes, which none has beside the weights");
+                return Err(Error::corrupt(message).at(file).hint(AGAIN));
+            }
             stamps.push((name, Stamp::of(&meta)));
         }
         let is_known =

@@ -161,13 +161,13 @@ fn a_header_that_is_none() {
     snap!(embed(|place| place.tamper_header()), @r#"
     exit 3
     --- stderr
-    error: [FOLDER]/model/model.safetensors: not a sound safetensors file: invalid JSON in header: control character (\u0000-\u001F) found while parsing a string at line 1 column 13
+    error: [FOLDER]/model/model.safetensors: not a sound safetensors file: its header: control character (\u0000-\u001F) found while parsing a string at line 1 column 13
     hint: get the model's files again and check their SHA-256
     "#);
     snap!(embed(|place| place.write(WEIGHTS, [0xff; 64])), @r#"
     exit 3
     --- stderr
-    error: [FOLDER]/model/model.safetensors: not a sound safetensors file: header too large
+    error: [FOLDER]/model/model.safetensors: not a sound safetensors file: its header says that it has 18446744073709551615 bytes; the most that are read are 16777216
     hint: get the model's files again and check their SHA-256
     "#);
 }
@@ -276,7 +276,7 @@ fn a_tokenizer_that_does_not_parse() {
     snap!(embed(|place| place.write("model/tokenizer.json", "{\"version\": \"1.0\", \"model\": 5}")), @r#"
     exit 3
     --- stderr
-    error: [FOLDER]/model/tokenizer.json: the tokenizer does not parse: data did not match any variant of untagged enum ModelUntagged at line 1 column 30
+    error: [FOLDER]/model/tokenizer.json: the tokenizer does not parse: invalid type: integer `5`, expected a model of tokens at line 1 column 29
     hint: get the model's files again; Patina reads the tokenizer.json of the tokenizers library
     "#);
 }

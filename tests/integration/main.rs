@@ -14,6 +14,7 @@ mod eval;
 mod folders;
 mod golden;
 mod help;
+mod hostile_models;
 mod hub;
 mod hub_server;
 mod interrupts;

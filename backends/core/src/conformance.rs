@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods)] // It writes altered models into temporary folders.
 
 mod heads;
+pub mod hostile;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -71,6 +71,16 @@ pub enum EngineError {
         /// Which tensor, what was expected and what was found.
         reason: String,
     },
+    /// The weights are a file of another format under the name of safetensors, told by its first bytes.
+    #[error("not a safetensors file: it looks like {what}")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The format.
+        what: &'static str,
+        /// What to do about it.
+        hint: &'static str,
+    },
     /// A file could not be read.
     #[error("cannot read the file: {source}")]
     Io {
@@ -149,6 +159,18 @@ pub enum BatchError {
     },
 }
 
+/// The most characters of a reason: it may quote a name, and a file may hold a name of a megabyte.
+const REASON_LIMIT: usize = 500;
+
+/// A reason of a bounded length.
+fn shortened(mut reason: String) -> String {
+    if let Some((end, _)) = reason.char_indices().nth(REASON_LIMIT) {
+        reason.truncate(end);
+        reason.push_str("...");
+    }
+    reason
+}
+
 impl From<BatchError> for EngineError {
     fn from(error: BatchError) -> EngineError {
         EngineError::Batch(error)
@@ -159,6 +181,11 @@ impl EngineError {
     /// A [`EngineError::Model`] without a hint.
     pub fn model(path: impl Into<PathBuf>, reason: impl Into<String>) -> EngineError {
         EngineError::Model { path: path.into(), reason: reason.into(), hint: None }
+    }
+
+    /// A [`EngineError::Damaged`] of a whole file.
+    pub fn damaged(path: impl Into<PathBuf>, reason: impl Into<String>) -> EngineError {
+        EngineError::Damaged { path: path.into(), at: None, reason: reason.into() }
     }
 
     /// A [`EngineError::Weights`].
@@ -173,14 +200,15 @@ impl EngineError {
             | EngineError::Missing { path, .. }
             | EngineError::Damaged { path, .. }
             | EngineError::Weights { path, .. }
+            | EngineError::Foreign { path, .. }
             | EngineError::Io { path, .. } => Some(path),
             _ => None,
         }
     }
 
-    /// The sentence, without path and hint.
+    /// The sentence, of a bounded length, without path and hint.
     pub fn message(&self) -> String {
-        self.to_string()
+        shortened(self.to_string())
     }
 
     /// What to do next.
@@ -191,6 +219,7 @@ impl EngineError {
             }
             EngineError::Damaged { .. } => Some("get the model's files again".to_owned()),
             EngineError::Model { hint, .. } => hint.clone(),
+            EngineError::Foreign { hint, .. } => Some((*hint).to_owned()),
             EngineError::Weights { .. } => Some("get the model's files again and check their SHA-256".to_owned()),
             _ => None,
         }

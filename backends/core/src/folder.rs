@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::error::{EngineError, Result};
 
@@ -73,10 +73,7 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<
 /// Reads a JSON file of the model; one that does not parse is damaged.
 pub(crate) fn json<T: DeserializeOwned, F: ModelFiles>(files: &mut F, name: &str, limit: u64) -> Result<T, F::Error> {
     let bytes = files.read(name, limit)?;
-    serde_json::from_slice(&bytes).map_err(|e| {
-        let at = Some((e.line().max(1), e.column().max(1)));
-        EngineError::Damaged { path: files.path(name), at, reason: format!("the file does not parse: {e}") }.into()
-    })
+    parsed(&bytes, || files.path(name)).map_err(F::Error::from)
 }
 
 /// The name of a file that `named_by` names relative to the folder `before` (empty, or with a slash at its end), refusing one that
@@ -84,8 +81,7 @@ pub(crate) fn json<T: DeserializeOwned, F: ModelFiles>(files: &mut F, name: &str
 pub(crate) fn contained(before: &str, relative: &str, named_by: &Path) -> Result<String> {
     let plain = Path::new(relative).components().all(|part| matches!(part, Component::Normal(_)));
     if !plain || relative.contains(['\\', '\0', ':']) {
-        let reason = format!("the path {relative:?} leaves its folder");
-        return Err(EngineError::Damaged { path: named_by.to_path_buf(), at: None, reason });
+        return Err(EngineError::damaged(named_by, format!("the path {relative:?} leaves its folder")));
     }
     // `a//b` and `a/./b` are `a/b`.
     let parts: Vec<&str> = relative.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
@@ -93,17 +89,59 @@ pub(crate) fn contained(before: &str, relative: &str, named_by: &Path) -> Result
 }
 
 /// The list of shards.
-#[derive(Deserialize)]
-struct ShardIndex {
+pub(crate) struct ShardIndex {
     weight_map: BTreeMap<String, String>,
+    /// The list itself, for errors.
+    path: PathBuf,
+}
+
+impl ShardIndex {
+    /// The list that these bytes are.
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<ShardIndex> {
+        #[derive(Deserialize)]
+        struct List {
+            weight_map: BTreeMap<String, String>,
+        }
+        let list: List = parsed(bytes, || path.to_path_buf())?;
+        Ok(ShardIndex { weight_map: list.weight_map, path: path.to_path_buf() })
+    }
+
+    /// The file of each tensor, as [`contained`] names it, and every such file once, sorted as the list names them.
+    pub fn followed(self, before: &str) -> Result<(BTreeMap<String, String>, Vec<String>)> {
+        let damaged = |reason: String| EngineError::damaged(&self.path, reason);
+        let mut shards: BTreeMap<&str, String> = BTreeMap::new();
+        for shard in self.weight_map.values() {
+            if shards.contains_key(shard.as_str()) {
+                continue;
+            }
+            let name = contained(before, shard, &self.path)?;
+            if !shard.ends_with(".safetensors") {
+                return Err(damaged(format!("the list names the shard `{shard}`, which is no safetensors file")));
+            }
+            shards.insert(shard, name);
+        }
+        if shards.is_empty() || shards.len() > MAX_SHARDS {
+            return Err(damaged(format!("the list names {} shards", shards.len())));
+        }
+        let names = shards.values().cloned().collect();
+        let tensors = self.weight_map.iter().map(|(tensor, shard)| (tensor.clone(), shards[shard.as_str()].clone())).collect();
+        Ok((tensors, names))
+    }
+}
+
+fn parsed<T: DeserializeOwned>(bytes: &[u8], path: impl Fn() -> PathBuf) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|e| {
+        let at = Some((e.line().max(1), e.column().max(1)));
+        EngineError::Damaged { path: path(), at, reason: format!("the file does not parse: {e}") }
+    })
 }
 
 /// The weights of a folder of the model.
 pub(crate) struct WeightFiles {
     /// The safetensors files, sorted.
     pub tensors: Vec<String>,
-    /// The list of shards and the tensors that it promises, if there is one.
-    pub index: Option<(String, BTreeSet<String>)>,
+    /// The list of shards and the file of each tensor that it promises, if there is one.
+    pub index: Option<(String, BTreeMap<String, String>)>,
 }
 
 impl WeightFiles {
@@ -127,25 +165,13 @@ impl WeightFiles {
             };
             return Err(EngineError::Missing { path, reason: reason.into(), hint: hint.into() }.into());
         }
-        let list: ShardIndex = json(files, &index, INDEX_LIMIT)?;
         let path = files.path(&index);
-        let damaged = |reason: String| EngineError::Damaged { path: path.clone(), at: None, reason };
-        let shards: BTreeSet<&String> = list.weight_map.values().collect();
-        if shards.is_empty() || shards.len() > MAX_SHARDS {
-            return Err(damaged(format!("the list names {} shards", shards.len())).into());
+        let list = ShardIndex::parse(&files.read(&index, INDEX_LIMIT)?, &path)?;
+        let (promised, tensors) = list.followed(before)?;
+        if let Some(name) = tensors.iter().find(|name| !files.has(name)) {
+            let (reason, hint) = ("a shard of the weights is missing".into(), "get the whole model".into());
+            return Err(EngineError::Missing { path: files.path(name), reason, hint }.into());
         }
-        let mut tensors = Vec::with_capacity(shards.len());
-        for shard in shards {
-            let name = contained(before, shard, &path)?;
-            if !shard.ends_with(".safetensors") {
-                return Err(damaged(format!("the list names the shard `{shard}`, which is no safetensors file")).into());
-            }
-            if !files.has(&name) {
-                let (reason, hint) = ("a shard of the weights is missing".into(), "get the whole model".into());
-                return Err(EngineError::Missing { path: files.path(&name), reason, hint }.into());
-            }
-            tensors.push(name);
-        }
-        Ok(WeightFiles { tensors, index: Some((index, list.weight_map.into_keys().collect())) })
+        Ok(WeightFiles { tensors, index: Some((index, promised)) })
     }
 }

@@ -8,6 +8,7 @@ mod engine;
 mod error;
 mod facts;
 mod folder;
+mod foreign;
 mod head;
 mod model;
 mod ops;

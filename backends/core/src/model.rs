@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::architectures::{self, Architecture};
 use crate::engine::{EngineInfo, Precision, Runtime};
-use crate::error::Result;
+use crate::error::{EngineError, Result};
 use crate::facts::{EncoderKind, FolderFacts};
 use crate::folder::{CONFIG_LIMIT, read_json};
 use crate::head::Head;
@@ -60,6 +60,14 @@ impl Model {
     /// What the small files say, and which files were read.
     pub fn facts(&self) -> &FolderFacts {
         &self.facts
+    }
+
+    /// Whether the bytes of a `config.json` describe an encoder that `weights` hold whole.
+    pub fn check_config(config: &[u8], weights: &Weights) -> Result<()> {
+        let path = Path::new("config.json");
+        let config: Value =
+            serde_json::from_slice(config).map_err(|e| EngineError::model(path, format!("the file does not parse: {e}")))?;
+        architectures::load(&config, path, weights).map(|_| ())
     }
 
     /// The folder.

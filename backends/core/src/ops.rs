@@ -97,7 +97,11 @@ impl Reach {
         match self {
             Reach::Row => true,
             Reach::Causal => distance <= 0,
-            Reach::Within { before, after } => distance >= -(before as i64) && distance <= after as i64,
+            Reach::Within { before, after } => {
+                // A config may name any number.
+                let places = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+                distance >= -places(before) && distance <= places(after)
+            }
         }
     }
 }

@@ -1,15 +1,19 @@
 //! The model's safetensors: validated before anything reads them, mapped into memory, one file or several shards.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
-use safetensors::tensor::{Dtype, SafeTensors};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors};
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::error::{EngineError, Result};
-use crate::folder::{Disk, WeightFiles};
+use crate::folder::{Disk, ShardIndex, WeightFiles};
+use crate::foreign;
 
 /// The number format in which a tensor is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +148,58 @@ pub struct Weights {
     unread: BTreeSet<String>,
 }
 
+/// Limit of a file's header; the largest embedding models' have some hundred kilobytes. The format itself allows 100 MB, which take
+/// seconds and a gigabyte to parse.
+const HEADER_LIMIT: u64 = 16 << 20;
+/// The most numbers of a tensor of whole numbers, which are read into memory: far above every vocabulary. A file can have a hole in it
+/// and be larger than any memory.
+const MOST_INTEGERS: usize = 1 << 24;
+
+/// The names of a header, none of them twice: of two the format's own parser would take one and not say which.
+struct Unambiguous;
+
+impl<'de> Deserialize<'de> for Unambiguous {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Unambiguous, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = Unambiguous;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of tensors")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Unambiguous, A::Error> {
+                let mut names = HashSet::new();
+                while let Some((name, _)) = map.next_entry::<String, IgnoredAny>()? {
+                    if names.contains(&name) {
+                        return Err(A::Error::custom(format!("the name {name} stands twice")));
+                    }
+                    names.insert(name);
+                }
+                Ok(Unambiguous)
+            }
+        }
+        deserializer.deserialize_map(Names)
+    }
+}
+
+/// The gate that every safetensors file goes through: the header's length, and its tensors, if all of them are sound.
+fn header(bytes: &[u8], path: &Path) -> Result<(usize, Metadata)> {
+    let unsound = |reason: String| match foreign::format(bytes) {
+        Some(format) => EngineError::Foreign { path: path.to_path_buf(), what: format.what, hint: format.hint },
+        None => EngineError::weights(path, format!("not a sound safetensors file: {reason}")),
+    };
+    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
+        return Err(unsound("it is shorter than the 8 bytes of its header's length".into()));
+    };
+    let length = u64::from_le_bytes(*length);
+    if length > HEADER_LIMIT {
+        return Err(unsound(format!("its header says that it has {length} bytes; the most that are read are {HEADER_LIMIT}")));
+    }
+    if let Some(text) = rest.get(..length as usize) {
+        serde_json::from_slice::<Unambiguous>(text).map_err(|e| unsound(format!("its header: {e}")))?;
+    }
+    SafeTensors::read_metadata(bytes).map_err(|e| unsound(e.to_string()))
+}
+
 impl Weights {
     /// The weights of a model folder: `model.safetensors`, or the shards that `model.safetensors.index.json` names.
     pub fn open(folder: &Path) -> Result<Weights> {
@@ -156,23 +212,32 @@ impl Weights {
     /// comes before the tensors'.
     pub(crate) fn add_folder(&mut self, folder: &Path, before: &str) -> Result<()> {
         let found = WeightFiles::find(&mut Disk(folder), before)?;
+        let mut shards = BTreeMap::new();
         for name in &found.tensors {
-            self.add_file(&folder.join(name), before)?;
+            shards.insert(name, self.add_file(&folder.join(name), before)?);
         }
         let Some((index, promised)) = found.index else { return Ok(()) };
-        let is_there = |name: &String| self.entries.contains_key(name) || self.has_other(name);
-        match promised.iter().find(|name| !is_there(&format!("{before}{name}"))) {
-            Some(name) => Err(EngineError::weights(folder.join(index), format!("the tensor {name} is in none of the shards"))),
+        match promised.iter().find(|(tensor, shard)| shards.get(shard).is_none_or(|here| !here.contains(*tensor))) {
+            Some((tensor, shard)) => {
+                let reason = format!("the tensor {tensor} is not in the shard {shard}, where it is said to be");
+                Err(EngineError::weights(folder.join(index), reason))
+            }
             None => Ok(()),
         }
     }
 
-    fn add_file(&mut self, path: &Path, prefix: &str) -> Result<()> {
+    /// Adds the tensors of a file and gives their names.
+    fn add_file(&mut self, path: &Path, prefix: &str) -> Result<BTreeSet<String>> {
         let (file, bytes) = map(path)?;
-        let (header, metadata) =
-            SafeTensors::read_metadata(&bytes).map_err(|e| EngineError::weights(path, format!("not a sound safetensors file: {e}")))?;
+        let (header, metadata) = header(&bytes, path)?;
         let shard = self.shards.len();
+        let mut names = BTreeSet::new();
         for (name, info) in metadata.tensors() {
+            let whole = format!("{prefix}{name}");
+            if self.entries.contains_key(&whole) || self.has_other(&whole) {
+                return Err(EngineError::weights(path, format!("the tensor {name} is in two shards")));
+            }
+            names.insert(name);
             let stored = match info.dtype {
                 Dtype::F32 => StoredType::F32,
                 Dtype::F16 => StoredType::F16,
@@ -180,23 +245,30 @@ impl Weights {
                 Dtype::F64 => StoredType::F64,
                 Dtype::I32 | Dtype::I64 => {
                     let ((start, end), size) = (info.data_offsets, if info.dtype == Dtype::I32 { 4 } else { 8 });
-                    self.integers.insert(format!("{prefix}{name}"), Integers { shard, size, start, end });
+                    self.integers.insert(whole, Integers { shard, size, start, end });
                     continue;
                 }
                 // An architecture that asks for one is told that it is not there.
                 _ => {
-                    self.unread.insert(format!("{prefix}{name}"));
+                    self.unread.insert(whole);
                     continue;
                 }
             };
             let (start, end) = info.data_offsets;
-            let entry = Entry { shard, stored, shape: info.shape.clone(), start, end };
-            if self.entries.insert(format!("{prefix}{name}"), entry).is_some() {
-                return Err(EngineError::weights(path, format!("the tensor {name} is in two shards")));
-            }
+            self.entries.insert(whole, Entry { shard, stored, shape: info.shape.clone(), start, end });
         }
         self.shards.push(Shard { path: path.to_path_buf(), file, bytes, data: header + 8 });
-        Ok(())
+        Ok(names)
+    }
+
+    /// Whether the bytes of a whole file are sound safetensors: all that is checked before a tensor is read.
+    pub fn check(bytes: &[u8]) -> Result<()> {
+        header(bytes, Path::new("model.safetensors")).map(|_| ())
+    }
+
+    /// Whether the bytes of a list of shards can be followed: it parses, and every name stays in its folder.
+    pub fn check_index(bytes: &[u8]) -> Result<()> {
+        ShardIndex::parse(bytes, Path::new("model.safetensors.index.json")).and_then(|list| list.followed("")).map(|_| ())
     }
 
     /// The names of all floating-point tensors, sorted.
@@ -222,6 +294,13 @@ impl Weights {
     /// A tensor of whole numbers, row-major; `None` if there is none of this name.
     pub(crate) fn integers(&self, name: &str) -> Result<Option<Vec<i64>>> {
         let Some(&Integers { shard, size, start, end }) = self.integers.get(name) else { return Ok(None) };
+        if (end - start) / size > MOST_INTEGERS {
+            let path = &self.shards[shard].path;
+            return Err(EngineError::weights(
+                path,
+                format!("the tensor {name} has more than the {MOST_INTEGERS} whole numbers that are read"),
+            ));
+        }
         let mut bytes = vec![0; end - start];
         self.fill(shard, start, &mut bytes, name)?;
         Ok(Some(match size {
@@ -338,6 +417,10 @@ impl Param {
 #[allow(unsafe_code)]
 fn map(path: &Path) -> Result<(File, memmap2::Mmap)> {
     let io = |source| EngineError::Io { path: path.to_path_buf(), source };
+    // To open a pipe would wait for whoever writes to it.
+    if !std::fs::metadata(path).map_err(io)?.is_file() {
+        return Err(EngineError::model(path, "the weights are no file"));
+    }
     let file = File::open(path).map_err(io)?;
     // A map of zero bytes is an error of its own on some systems.
     if file.metadata().map_err(io)?.len() < 8 {
@@ -350,112 +433,4 @@ fn map(path: &Path) -> Result<(File, memmap2::Mmap)> {
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)] // Tests write their inputs as they like.
-mod tests {
-    use super::*;
-
-    fn file(header: &str, data: &[u8]) -> (tempfile::TempDir, Result<Weights>) {
-        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
-        bytes.extend_from_slice(header.as_bytes());
-        bytes.extend_from_slice(data);
-        raw(&bytes)
-    }
-
-    fn raw(bytes: &[u8]) -> (tempfile::TempDir, Result<Weights>) {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        std::fs::write(folder.path().join("model.safetensors"), bytes).expect("write");
-        let weights = Weights::open(folder.path());
-        (folder, weights)
-    }
-
-    #[test]
-    fn values_of_every_stored_type_are_read_as_f32() {
-        let header = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"BF16","shape":[1],"data_offsets":[8,10]},"c":{"dtype":"F16","shape":[1],"data_offsets":[10,12]}}"#;
-        let mut data = Vec::new();
-        data.extend(1.5f32.to_le_bytes());
-        data.extend((-2.0f32).to_le_bytes());
-        data.extend(bf16::from_f32(3.0).to_le_bytes());
-        data.extend(f16::from_f32(0.5).to_le_bytes());
-        let (_folder, weights) = file(header, &data);
-        let weights = weights.expect("sound");
-        assert_eq!(&*weights.get("a").expect("a").f32(), [1.5, -2.0]);
-        assert_eq!(&*weights.get("b").expect("b").f32(), [3.0]);
-        assert_eq!(&*weights.get("c").expect("c").f32(), [0.5]);
-        assert!(weights.get("d").is_none());
-        let error = weights.param("a", &[3]).expect_err("shape");
-        assert_eq!(error.to_string(), "the tensor a should be [3] and is [2]");
-        assert_eq!(weights.param("z", &[3]).expect_err("name").to_string(), "the tensor z [3] is missing");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_file_cut_off_after_it_was_opened_is_an_error_to_read() {
-        let header = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
-        let (folder, weights) = file(header, &[1; 8]);
-        let weights = weights.expect("sound");
-        assert_eq!(weights.read("a").expect("whole"), [1; 8]);
-        let mut part = [0; 3];
-        weights.read_part("a", 5, &mut part).expect("the end");
-        assert_eq!(part, [1; 3]);
-        for beyond in [6, usize::MAX] {
-            assert!(matches!(weights.read_part("a", beyond, &mut part), Err(EngineError::Weights { .. })));
-        }
-        let path = folder.path().join("model.safetensors");
-        let length = std::fs::metadata(&path).expect("the file").len();
-        std::fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(length - 1)).expect("cut");
-        assert!(matches!(weights.read("a"), Err(EngineError::Weights { .. })));
-        assert!(matches!(weights.read("b"), Err(EngineError::Weights { .. })));
-    }
-
-    #[test]
-    fn hostile_files_are_refused_before_a_tensor_is_read() {
-        let ok = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
-        assert!(file(ok, &[0; 8]).1.is_ok());
-        let long = u64::MAX.to_le_bytes();
-        let cases: [(&str, Result<Weights>); 10] = [
-            ("empty", raw(&[]).1),
-            ("header length beyond the file", raw(&[&long[..], &[b'{'; 8]].concat()).1),
-            ("no JSON", file("not json", &[]).1),
-            ("truncated data", file(ok, &[0; 7]).1),
-            ("bytes after the data", file(ok, &[0; 9]).1),
-            ("offsets beyond the data", file(&ok.replace("[0,8]", "[8,16]"), &[0; 8]).1),
-            ("offsets reversed", file(&ok.replace("[0,8]", "[8,0]"), &[0; 8]).1),
-            ("shape larger than the data", file(&ok.replace("[2]", "[3]"), &[0; 8]).1),
-            ("shape overflows", file(&ok.replace("[2]", "[4611686018427387904,4611686018427387904]"), &[0; 8]).1),
-            (
-                "overlap",
-                file(
-                    r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#,
-                    &[0; 12],
-                )
-                .1,
-            ),
-        ];
-        for (name, weights) in cases {
-            match weights {
-                Err(EngineError::Weights { .. }) => {}
-                Err(other) => panic!("{name}: {other:?}"),
-                Ok(_) => panic!("{name}: accepted"),
-            }
-        }
-    }
-
-    #[test]
-    fn shards_are_joined_and_may_not_leave_the_folder() {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        let shard = |name: &str, tensor: &str| {
-            let header = format!(r#"{{"{tensor}":{{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}}}"#);
-            let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &1f32.to_le_bytes()].concat();
-            std::fs::write(folder.path().join(name), bytes).expect("write");
-        };
-        shard("one.safetensors", "a");
-        shard("two.safetensors", "b");
-        let index = folder.path().join("model.safetensors.index.json");
-        std::fs::write(&index, r#"{"weight_map":{"a":"one.safetensors","b":"two.safetensors"}}"#).expect("write");
-        let weights = Weights::open(folder.path()).expect("two shards");
-        assert_eq!(weights.names().collect::<Vec<_>>(), ["a", "b"]);
-        std::fs::write(&index, r#"{"weight_map":{"a":"one.safetensors","c":"two.safetensors"}}"#).expect("write");
-        assert!(matches!(Weights::open(folder.path()), Err(EngineError::Weights { .. })));
-        std::fs::write(&index, r#"{"weight_map":{"a":"../one.safetensors"}}"#).expect("write");
-        assert!(matches!(Weights::open(folder.path()), Err(EngineError::Damaged { .. })));
-    }
-}
+mod tests;

@@ -31,6 +31,12 @@ fn conformance_with_one_thread() {
 }
 
 #[test]
+fn configs_that_lie_are_errors_or_vectors() {
+    let options = Options { library: library(), threads: 1, precision: Precision::F32 };
+    patina_backend::conformance::hostile::run(&golden(), &|model| patina_onnx::load(model, &options));
+}
+
+#[test]
 fn the_version_is_the_library_s_own() {
     let version = patina_onnx::runtime_version(&library()).expect("a library");
     assert!(version.starts_with("1."), "{version}");

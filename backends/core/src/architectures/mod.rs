@@ -66,6 +66,10 @@ const FAMILIES: &[(&str, Load)] = &[
     ("xlm-roberta", |config, path, weights| bert::load_roberta(config, path, weights).map(Encoder::PostNorm)),
 ];
 
+/// The longest row of a model with attention, which takes memory with the square of a row. Where positions are computed nothing in the
+/// weights contradicts a config that names a million.
+const LONGEST_ROW: usize = 1 << 15;
+
 /// The `model_type` that only the conformance suite knows.
 pub(crate) const FICTITIOUS: &str = "fictitious";
 
@@ -108,9 +112,13 @@ impl Architecture {
         self.facts().hidden
     }
 
-    /// The longest row in tokens.
+    /// The longest row in tokens: what the config says, and never more than `LONGEST_ROW`.
     pub fn max_tokens(&self) -> usize {
-        self.facts().max_tokens
+        match &self.encoder {
+            // No attention: memory grows with the row, not with its square.
+            Encoder::Static(table) => table.facts.max_tokens,
+            _ => self.facts().max_tokens.min(LONGEST_ROW),
+        }
     }
 
     /// Every id is below it.

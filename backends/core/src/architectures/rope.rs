@@ -18,12 +18,18 @@ pub(super) struct Wanted<'a> {
     pub default: f64,
 }
 
+/// The most numbers of a head that are turned: a frequency is computed for every two, before the weights' shapes are looked at.
+const MOST_TURNED: usize = 1 << 14;
+
 /// Reads `rope_parameters` (one for all layers, or one a kind of layer), or else the older `rope_theta` and `rope_scaling`, for heads of
 /// which the first `turned` numbers are turned. Scaling is known in one form, GTE's `ntk`: the base is multiplied by a factor and the
 /// frequencies are stretched (Su 2023); it holds for texts of every length.
 pub(super) fn read(config: &Value, path: &Path, turned: usize, wanted: &Wanted<'_>) -> Result<Rope> {
     if turned == 0 || !turned.is_multiple_of(2) {
         return Err(EngineError::model(path, format!("{turned} numbers of a head cannot be turned in pairs")));
+    }
+    if turned > MOST_TURNED {
+        return Err(EngineError::model(path, format!("{turned} numbers of a head are turned; the most are {MOST_TURNED}")));
     }
     let new = config.get("rope_parameters").filter(|value| !value.is_null());
     let new = match (new, wanted.layers) {

@@ -414,6 +414,10 @@ impl Param {
     }
 }
 
+/// The largest file that is mapped: a file with a hole may claim more than a process has addresses for. The weights of the largest
+/// embedding models have some 30 GB.
+const MOST_BYTES: u64 = 256 << 30;
+
 #[allow(unsafe_code)]
 fn map(path: &Path) -> Result<(File, memmap2::Mmap)> {
     let io = |source| EngineError::Io { path: path.to_path_buf(), source };
@@ -422,8 +426,12 @@ fn map(path: &Path) -> Result<(File, memmap2::Mmap)> {
         return Err(EngineError::model(path, "the weights are no file"));
     }
     let file = File::open(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    if length > MOST_BYTES {
+        return Err(EngineError::weights(path, format!("the file has {length} bytes; at most {MOST_BYTES} are mapped")));
+    }
     // A map of zero bytes is an error of its own on some systems.
-    if file.metadata().map_err(io)?.len() < 8 {
+    if length < 8 {
         return Err(EngineError::weights(path, "not a sound safetensors file: it is shorter than the 8 bytes of its header's length"));
     }
     // SAFETY: the map is read-only and private to `Weights`, whose contract says that the file is not changed in place meanwhile.

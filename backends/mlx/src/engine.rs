@@ -84,7 +84,9 @@ impl MlxEngine {
     /// The vectors of some rows, `[rows or more, dimensions]`, not computed yet.
     fn forward(&mut self, batch: &TokenBatch) -> Result<Array> {
         let layout = Layout::new(batch);
-        self.model.forward(&mut Arrays::new(&self.model, &mut self.parameters, &layout))
+        let vectors = self.model.forward(&mut Arrays::new(&self.model, &mut self.parameters, &layout))?;
+        // A cut is a view, and only what lies in order can be read.
+        vectors.contiguous().map_err(|e| failed("embed a batch", e))
     }
 
     /// The batch in parts: one for a GPU, and for a CPU as many for each of its threads as keep the parts small.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cli::Context;
 use crate::cli::project::Project;
 use crate::cli::report::{Style, count, plural};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::hub::{self, HubSettings};
 use crate::model::{self, Cache, KnownModel, ModelFolder, ModelRef, ModelReport, registry};
 use crate::progress::Job;
@@ -120,7 +120,10 @@ fn list(context: &Context, cache: &Cache) -> Result<()> {
     for (name, folder) in cache.list()? {
         match folder {
             Ok(folder) => {
-                let dimensions = Model::open(folder.path()).ok().map(|model| model.dimensions());
+                let opened = Model::open(folder.path());
+                let dimensions = opened.as_ref().ok().map(|model| model.dimensions());
+                // It is here all the same, and a recipe may say what its files do not.
+                broken.extend(opened.err().map(|error| format!("{name}: {}", Error::from(error))));
                 reports.push(ModelReport::here(&folder, None, dimensions));
             }
             Err(error) => broken.push(format!("{name}: {error}")),

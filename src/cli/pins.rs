@@ -201,11 +201,12 @@ impl Pinned<'_> {
         let old = match Lock::read(&path) {
             Ok(old) => Some(old),
             Err(error) if error.kind() == ErrorKind::Missing => None,
-            // One that cannot be read pins nothing; git has it.
-            Err(error) => {
+            // A damaged one pins nothing; git has it. One of a later Patina, or that may not be read, is not ours to replace.
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
                 job.progress.note(&format!("{error}; it is written anew"));
                 None
             }
+            Err(error) => return Err(error),
         };
         now.made = self.made(old.as_ref().and_then(|old| old.made.as_ref()))?;
         let holds = |old: &Lock| {

@@ -4,7 +4,7 @@ mod vectors;
 
 use std::collections::HashMap;
 
-use patina_backend::Model;
+use patina_backend::{Model, ModelOptions};
 use serde::Serialize;
 
 use crate::cli::Context;
@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Expected, Index};
 use crate::model::{Cache, ModelFolder, ModelRef, WeightsReport, scan};
 use crate::progress::Job;
+use crate::recipe::Plan;
 use crate::recipe::lock::Lock;
 use crate::search::snippet::printable;
 use crate::store::Store;
@@ -96,7 +97,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
             let root = Project::at(context.project.as_deref())?.root;
             let cache = Cache::open()?;
             let folder = cache.find(&ModelRef::parse(model)?, &root)?;
-            of_model(&folder, &cache, job)?.0
+            of_model(&folder, &ModelOptions::default(), &cache, job)?.0
         }
         None => of_project(&Project::find(context.project.as_deref())?, job)?,
     };
@@ -112,7 +113,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
 }
 
 /// The files of a model and every number in them.
-fn of_model(folder: &ModelFolder, cache: &Cache, job: Job<'_>) -> Result<(Report, Option<Model>)> {
+fn of_model(folder: &ModelFolder, options: &ModelOptions, cache: &Cache, job: Job<'_>) -> Result<(Report, Option<Model>)> {
     let mut report = Report {
         project: None,
         recipe_sha256: None,
@@ -129,7 +130,7 @@ fn of_model(folder: &ModelFolder, cache: &Cache, job: Job<'_>) -> Result<(Report
         warnings: Vec::new(),
     };
     report.model.identity = report.take("model", folder.verify(cache, job))?.map(|identity| identity.sha256);
-    let model = report.take("model", Model::open(folder.path()).map_err(Error::from))?;
+    let model = report.take("model", Model::open_with(folder.path(), options).map_err(Error::from))?;
     if let Some(model) = &model {
         report.model.dimensions = Some(model.dimensions());
         let weights = report.take("weights", scan(model, job))?;
@@ -174,7 +175,9 @@ fn of_project(project: &Project, job: Job<'_>) -> Result<Report> {
     let recipe = project.recipe()?;
     let cache = Cache::open()?;
     let folder = cache.find(&ModelRef::parse(recipe.embedding_model())?, &project.root)?;
-    let (mut report, model) = of_model(&folder, &cache, job)?;
+    // Dimensions are the plan's business, which says where the recipe asks for too many.
+    let options = ModelOptions { pooling: Plan::pooling(&recipe, &project.recipe_path())?, dimensions: None };
+    let (mut report, model) = of_model(&folder, &options, &cache, job)?;
     report.project = Some(project.root.display().to_string());
     // A model that is not what was imported was told above.
     let (Some(model), Some(_)) = (model, &report.model.identity) else { return Ok(report) };

@@ -311,8 +311,13 @@ impl<N: Fn(usize) -> String, S: FnMut(usize, &[f32]) -> Result<()>> Stream<'_, N
 
     /// Says which input has no finite vector. In a batch a broken row spoils its neighbours' sums, so each is asked for alone.
     fn not_finite(&mut self, batch: &TokenBatch, rows: &[usize], suspect: usize) -> Error {
-        while self.in_flight > 0 && self.embedder.engine.receive().is_ok() {
+        // What else is finished is handed over, as the caller was promised.
+        while self.in_flight > 0 {
+            let Ok(reply) = self.embedder.engine.receive() else { break };
             self.in_flight -= 1;
+            if let Ok(vectors) = &reply.result {
+                let _ = self.hand_over(&reply.rows, vectors);
+            }
         }
         let alone = |row: &usize| {
             let mut alone = TokenBatch::new();

@@ -1,9 +1,9 @@
 //! What makes two vectors comparable, as one short string.
 
-use crate::embed::Settings;
+use crate::embed::{Settings, select};
 use crate::fs;
 
-/// Raised when a change of Patina's own alters vectors: the graphs, pooling, prompts, or the cut of long texts.
+/// Raised when a change of Patina's own alters vectors: pooling, prompts, or the cut of long texts. Graphs have a version of their own.
 pub const VECTORS_VERSION: u32 = 2;
 
 /// The fingerprint of the vectors that `settings` give: the model's identity (which covers weights, tokenizer, architecture, pooling and
@@ -28,6 +28,9 @@ pub fn fingerprint(settings: &Settings) -> String {
     field("max_tokens", &settings.max_tokens.map_or("model".to_owned(), |n| n.to_string()));
     field("lower_case", if settings.lower_case { "yes" } else { "no" });
     field("runtime", settings.runtime.name());
+    if let Some(version) = select::graph_version(settings.runtime) {
+        field("graph", &version.to_string());
+    }
     field("precision", settings.precision.name());
     field("group_size", &settings.group_size.map_or("none".to_owned(), |n| n.to_string()));
     fs::sha256(text.as_bytes())

@@ -21,10 +21,10 @@ use tokenizers::{
 use crate::embed::token_file;
 use crate::error::{Error, Result};
 use crate::fs;
-use crate::model::TokenSettings;
+use crate::model::{MOST_BESIDE_WEIGHTS, TokenSettings};
 
-/// Bytes of a `tokenizer.json` that are read; large multilingual ones have some 20 MB, Gemma's 33.
-const FILE_LIMIT: u64 = 64 << 20;
+/// Bytes of a `tokenizer.json` that are read.
+const FILE_LIMIT: u64 = MOST_BESIDE_WEIGHTS;
 
 /// How long a text may take where that cannot be foreseen, and how much longer for each byte of it: many times what any real
 /// tokenizer takes on a machine that does something else too.

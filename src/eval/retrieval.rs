@@ -61,7 +61,7 @@ pub struct RetrievalReport {
     pub files: Files,
     /// How much there is.
     pub counts: Counts,
-    /// How deep rankings were read.
+    /// How deep each list was read.
     pub depth: usize,
     /// The measures.
     pub metrics: Figures,
@@ -111,7 +111,7 @@ pub fn evaluate(
         engine,
         files: set.files.clone(),
         counts: set.counts,
-        depth: DEPTH,
+        depth: if mode == Mode::Hybrid { FUSED_DEPTH } else { DEPTH },
         metrics: rankings.figures(set)?,
         speed,
         seconds: begun.elapsed().as_secs_f64(),

@@ -97,6 +97,8 @@ pub(super) struct Layout {
     pub(super) settings: Settings,
     /// Where the encoder and its tokenizer lie: empty, or a folder with a slash at its end.
     pub(super) encoder: String,
+    /// The file that names the architecture, if the model is no table of token vectors.
+    pub(super) config: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -191,7 +193,8 @@ impl Layout {
             }
             files.insert(PROMPTS.to_owned());
         }
-        Ok(Layout { files: files.into_iter().collect(), settings, encoder: facts.encoder })
+        let config = Some(beside("config.json")).filter(|name| facts.kind == EncoderKind::Transformer && tree.has(name));
+        Ok(Layout { files: files.into_iter().collect(), settings, encoder: facts.encoder, config })
     }
 }
 
@@ -430,8 +433,8 @@ impl ModelFolder {
             PromptKind::Query => &["query"],
             PromptKind::Document => &["document", "passage", "corpus"],
         };
-        let files = names.iter().copied().chain(self.settings.default_prompt_name.as_deref());
-        if let Some(text) = files.filter_map(|name| self.settings.prompts.get(name)).find(|text| !text.is_empty()) {
+        let mut files = names.iter().copied().chain(self.settings.default_prompt_name.as_deref());
+        if let Some(text) = files.find_map(|name| self.settings.prompts.get(name)).filter(|text| !text.is_empty()) {
             return Prompt { text: text.clone(), origin: PromptOrigin::Files };
         }
         let registry = self.known.map_or("", |known| match kind {

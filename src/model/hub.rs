@@ -114,7 +114,7 @@ fn bring(cache: &Cache, hub: &HubCache, reference: &ModelRef, id: &str, client: 
     let point = || if revision == commit { Ok(()) } else { fs::write_atomic(&refs, |out| out.write_all(commit.as_bytes())) };
     let mut repository = Repository::new(client, hub, id, revision, listing, reference.pinned(), job);
     let layout = Layout::read(&mut repository)?;
-    check_architecture(&mut repository)?;
+    check_architecture(&mut repository, &layout)?;
     names::check(layout.files.iter().map(String::as_str))?;
     // An older Patina may have taken fewer files.
     if let Some(here) = fetched_before(cache, reference, &commit, job).filter(|here| here.folder.files() == layout.files) {
@@ -151,19 +151,17 @@ fn fetched_before(cache: &Cache, reference: &ModelRef, commit: &str, job: Job<'_
 }
 
 /// Refuses what no engine runs before its weights are fetched.
-fn check_architecture(repository: &mut Repository<'_>) -> Result<()> {
-    if !repository.has("config.json") {
-        return Ok(());
-    }
-    let config = repository.read("config.json", MAX_CONFIG)?;
-    let config: serde_json::Value = serde_json::from_slice(&config).map_err(|e| {
-        Error::corrupt(format!("the model's config.json does not parse: {e}")).at(repository.path("config.json")).caused_by(e)
-    })?;
+fn check_architecture(repository: &mut Repository<'_>, layout: &Layout) -> Result<()> {
+    // A table of token vectors has none, or one that says nothing of its forward pass.
+    let Some(name) = &layout.config else { return Ok(()) };
+    let config = repository.read(name, MAX_CONFIG)?;
+    let config: serde_json::Value = serde_json::from_slice(&config)
+        .map_err(|e| Error::corrupt(format!("the model's config.json does not parse: {e}")).at(repository.path(name)).caused_by(e))?;
     match config.get("model_type").and_then(serde_json::Value::as_str) {
         Some(model_type) if !supported_architectures().any(|supported| supported == model_type) => {
             let supported: Vec<&str> = supported_architectures().collect();
             Err(Error::usage(format!("the architecture {model_type:?} (model_type) is not supported"))
-                .at(repository.path("config.json"))
+                .at(repository.path(name))
                 .hint(format!("supported are {}", supported.join(", "))))
         }
         _ => Ok(()),

@@ -29,6 +29,7 @@ pub use record::{HashedFile, Identity, Record};
 pub use reference::ModelRef;
 pub use registry::KnownModel;
 pub use show::{FileReport, ModelReport};
+pub use stamps::MOST_BESIDE_WEIGHTS;
 pub use weights::{Table, TensorFaults, WeightsReport, scan};
 
 #[cfg(test)]

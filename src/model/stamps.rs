@@ -75,8 +75,8 @@ impl Stamp {
     }
 }
 
-/// The most bytes of a file that holds no weights: what is read of a `tokenizer.json`, the largest of them.
-const MOST_BESIDE_WEIGHTS: u64 = 64 << 20;
+/// The most bytes of a file that holds no weights. The largest is `tokenizer.json`: multilingual ones have some 20 MB, Gemma's 33.
+pub const MOST_BESIDE_WEIGHTS: u64 = 64 << 20;
 
 impl ModelFolder {
     /// What this model is. Files that have not changed since they were last hashed are not read again.

@@ -258,6 +258,11 @@ fn a_model_without_hashes_takes_prompts_from_the_registry() {
     put(&source, "config_sentence_transformers.json", br#"{"prompts": {"all": "x ", "document": null}, "default_prompt_name": "all"}"#);
     let model = ModelFolder::open(&source).expect("folder");
     assert_eq!((model.prompt(PromptKind::Query, None).text.as_str(), model.prompt(PromptKind::Document, None).text.as_str()), ("x ", "x "));
+    // The first name that is there counts, empty or not: a document never gets the default, which is the queries'.
+    let own = br#"{"prompts": {"query": "q: ", "document": "", "passage": "p: "}, "default_prompt_name": "query"}"#;
+    put(&source, "config_sentence_transformers.json", own);
+    let model = ModelFolder::open(&source).expect("folder");
+    assert_eq!((model.prompt(PromptKind::Query, None).text.as_str(), model.prompt(PromptKind::Document, None).text.as_str()), ("q: ", ""));
     put(&source, "config_sentence_transformers.json", b"{}");
     let model = ModelFolder::open(&source).expect("folder");
     assert_eq!(model.prompt(PromptKind::Query, None), Prompt { text: String::new(), origin: PromptOrigin::None });

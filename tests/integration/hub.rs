@@ -293,6 +293,21 @@ fn servers_that_do_ranges_wrongly_cost_bytes_and_no_more() {
     }
 }
 
+/// What is fetched once more is no gain, and no second verdict starts a third time.
+#[test]
+fn servers_that_are_cut_and_wrong_are_given_up() {
+    let (place, hub) = (Place::new(), Hub::with_tiny());
+    hub.always(WEIGHTS, Act::WrongAndCutAt(100_000));
+    let ran = fetch(&place, &hub);
+    assert!(ran.exit(3).err.contains("must be "), "{ran}");
+    assert_eq!(ranges(&hub), [0, 100_000, 0, 100_000]);
+    assert_nothing_kept(&place, &hub, WEIGHTS);
+    let (place, hub) = (Place::new(), Hub::with_tiny());
+    hub.always(WEIGHTS, Act::WholeAndCutAt(100_000));
+    fetch(&place, &hub).exit(1);
+    assert!(ranges(&hub).len() < 10, "{:?}", ranges(&hub));
+}
+
 #[test]
 fn the_beginning_of_another_file_is_thrown_away() {
     let (place, hub) = (Place::new(), Hub::with_tiny());

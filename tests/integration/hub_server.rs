@@ -38,6 +38,10 @@ pub enum Act {
     Unending(&'static [u8]),
     /// One byte in the middle is another.
     WrongByte,
+    /// One byte in the middle is another, and an answer from the beginning ends at this byte.
+    WrongAndCutAt(usize),
+    /// The whole file is sent, whatever part was asked for, and ends at this byte.
+    WholeAndCutAt(usize),
     /// A refusal or a redirect with these headers.
     Status(u16, Headers),
     /// Sent on to this address, with the same path after it.
@@ -279,7 +283,7 @@ impl Hub {
             Err(headers) => return head(404, &headers),
         };
         match &act {
-            Some(Act::WrongByte) => {
+            Some(Act::WrongByte | Act::WrongAndCutAt(_)) => {
                 let middle = bytes.len() / 2;
                 bytes[middle] ^= 1;
             }
@@ -289,7 +293,7 @@ impl Hub {
             _ => {}
         }
         let mut first = match act {
-            Some(Act::IgnoreRange) => 0,
+            Some(Act::IgnoreRange | Act::WholeAndCutAt(_)) => 0,
             _ => range.unwrap_or(0),
         };
         if matches!(act, Some(Act::WrongRange)) {
@@ -316,6 +320,8 @@ impl Hub {
             return stream.write_all(&vec![0; end - first]);
         }
         match act {
+            Some(Act::WrongAndCutAt(at)) if first == 0 => stream.write_all(&bytes[..at.min(end)]),
+            Some(Act::WholeAndCutAt(at)) => stream.write_all(&bytes[..at.min(end)]),
             Some(Act::CutAt(at)) => stream.write_all(&bytes[first..at.clamp(first, end)]),
             Some(Act::StallAt(at)) => {
                 stream.write_all(&bytes[first..at.clamp(first, end)])?;

@@ -217,6 +217,17 @@ fn hostile_weights_are_refused_without_a_panic() {
     place.run(["validate", "--model", "./model"]).exit(3);
 }
 
+/// Without modules.json the recipe says how the model pools, here too.
+#[test]
+fn a_model_whose_pooling_the_recipe_says() {
+    let place = Place::tiny_project();
+    std::fs::remove_file(place.path("model/modules.json")).unwrap();
+    place.write(".patina/oxidize.yaml", "version: 1\nembedding_model: ./model/\npooling: mean\n");
+    for command in ["scrape", "oxidize", "validate"] {
+        place.run([command]).success();
+    }
+}
+
 #[test]
 fn a_recipe_that_does_not_fit_the_model() {
     let place = Place::tiny_project();

@@ -65,9 +65,9 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a JSON file of at most `limit` bytes.
+/// Reads a JSON file of at most `limit` bytes; one that does not parse is damaged.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<T> {
-    serde_json::from_slice(&read(path, limit)?).map_err(|e| EngineError::model(path, format!("the file does not parse: {e}")))
+    parsed(&read(path, limit)?, || path.to_path_buf())
 }
 
 /// Reads a JSON file of the model; one that does not parse is damaged.
@@ -169,8 +169,7 @@ impl WeightFiles {
         let list = ShardIndex::parse(&files.read(&index, INDEX_LIMIT)?, &path)?;
         let (promised, tensors) = list.followed(before)?;
         if let Some(name) = tensors.iter().find(|name| !files.has(name)) {
-            let (reason, hint) = ("a shard of the weights is missing".into(), "get the whole model".into());
-            return Err(EngineError::Missing { path: files.path(name), reason, hint }.into());
+            return Err(EngineError::damaged(files.path(name), "a shard of the weights is missing").into());
         }
         Ok(WeightFiles { tensors, index: Some((index, promised)) })
     }

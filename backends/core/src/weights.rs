@@ -145,7 +145,7 @@ pub struct Weights {
     /// Tensors of integers, by their place.
     integers: BTreeMap<String, Integers>,
     /// Tensors of other types, which no forward pass reads.
-    unread: BTreeSet<String>,
+    unread: BTreeMap<String, Dtype>,
 }
 
 /// Limit of a file's header; the largest embedding models' have some hundred kilobytes. The format itself allows 100 MB, which take
@@ -203,7 +203,7 @@ fn header(bytes: &[u8], path: &Path) -> Result<(usize, Metadata)> {
 impl Weights {
     /// The weights of a model folder: `model.safetensors`, or the shards that `model.safetensors.index.json` names.
     pub fn open(folder: &Path) -> Result<Weights> {
-        let mut weights = Weights { shards: Vec::new(), entries: BTreeMap::new(), integers: BTreeMap::new(), unread: BTreeSet::new() };
+        let mut weights = Weights { shards: Vec::new(), entries: BTreeMap::new(), integers: BTreeMap::new(), unread: BTreeMap::new() };
         weights.add_folder(folder, "")?;
         Ok(weights)
     }
@@ -250,7 +250,7 @@ impl Weights {
                 }
                 // An architecture that asks for one is told that it is not there.
                 _ => {
-                    self.unread.insert(whole);
+                    self.unread.insert(whole, info.dtype);
                     continue;
                 }
             };
@@ -283,7 +283,7 @@ impl Weights {
 
     /// Whether there is a tensor of this name that holds no floating-point numbers.
     pub fn has_other(&self, name: &str) -> bool {
-        self.integers.contains_key(name) || self.unread.contains(name)
+        self.integers.contains_key(name) || self.unread.contains_key(name)
     }
 
     /// The shape of a floating-point tensor, outermost first.
@@ -385,6 +385,11 @@ impl Weights {
     /// The parameter `name`; fails unless it is there with exactly this shape.
     pub fn param(&self, name: &str, shape: &[usize]) -> Result<Param> {
         let Some(entry) = self.entries.get(name) else {
+            if self.has_other(name) {
+                let stored = self.unread.get(name).map_or("whole numbers".to_owned(), |dtype| format!("{dtype:?}"));
+                let reason = format!("the tensor {name} is stored as {stored}; F32, F16, BF16 and F64 are read");
+                return Err(EngineError::model(self.path(), reason));
+            }
             return Err(EngineError::weights(self.path(), format!("the tensor {name} {shape:?} is missing")));
         };
         if entry.shape != shape {

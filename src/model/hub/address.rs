@@ -65,7 +65,8 @@ impl Address {
     pub(super) fn redirect(&self, location: &str) -> Option<Address> {
         let location = location.split('#').next().unwrap_or_default();
         let scheme = if self.secure { "https" } else { "http" };
-        let whole = if location.contains("://") {
+        let before_path = location.split(['/', '?']).next().unwrap_or_default();
+        let whole = if before_path.ends_with(':') {
             location.to_owned()
         } else if let Some(rest) = location.strip_prefix("//") {
             format!("{scheme}://{rest}")
@@ -119,6 +120,7 @@ mod tests {
             ("https://cdn.example/f?sig=1", Some("https://cdn.example/f?sig=1")),
             ("/c", Some("https://hub.example/c")),
             ("c?d", Some("https://hub.example/a/c?d")),
+            ("/c?from=http://a/", Some("https://hub.example/c?from=http://a/")),
             ("//cdn.example/c#part", Some("https://cdn.example/c")),
             ("http://hub.example/c", None),
             ("ftp://hub.example/c", None),

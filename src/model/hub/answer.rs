@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::names;
 use crate::error::{Error, Result};
+use crate::model::MOST_BESIDE_WEIGHTS;
 
 /// The most bytes of an answer; ten thousand files take some three million.
 pub(super) const MAX_BYTES: u64 = 16 << 20;
@@ -15,8 +16,8 @@ const MAX_FILES: usize = 50_000;
 /// The most bytes of one file; the weights of the largest embedding models have some 30 GB, in shards of 5.
 pub(super) const MAX_FILE: u64 = 64 << 30;
 
-/// The most bytes of a file that holds no weights; the largest tokenizers have some 30 MB.
-pub(super) const MAX_SETTINGS: u64 = 256 << 20;
+/// The most bytes of a file that holds no weights: what is read of one.
+pub(super) const MAX_SETTINGS: u64 = MOST_BESIDE_WEIGHTS;
 
 /// How the hub names a file's contents, which is also the name of the blob in its clients' cache.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -138,6 +138,8 @@ pub(super) fn download(
     let mut transfer = Transfer::open(blob, client)?;
     // Bytes of an earlier run may be another's, and a server that knows ranges may give wrong ones: only a whole answer convicts a file.
     let mut patched = transfer.partial.length() > 0;
+    // Once: a server whose answers are cut would have its wrong file asked for again without end.
+    let mut again = true;
     loop {
         if transfer.partial.length() > wanted.size {
             transfer.restart()?;
@@ -157,9 +159,9 @@ pub(super) fn download(
                 transfer.partial.finish(blob)?;
                 return Ok(wanted.hashed(sha256));
             }
-            Err(_) if patched => {
+            Err(_) if patched && again => {
                 transfer.restart()?;
-                patched = false;
+                (patched, again) = (false, false);
             }
             Err(error) => {
                 transfer.partial.discard()?;
@@ -173,6 +175,8 @@ struct Transfer {
     partial: Partial,
     /// Of what `partial` holds.
     sha256: Sha256,
+    /// The most bytes that it ever held: what is fetched again is no gain.
+    furthest: u64,
 }
 
 impl Transfer {
@@ -184,7 +188,8 @@ impl Transfer {
             sha256.update(block);
             Ok(())
         })?;
-        Ok(Transfer { partial, sha256 })
+        let furthest = partial.length();
+        Ok(Transfer { partial, sha256, furthest })
     }
 
     fn restart(&mut self) -> Result<()> {
@@ -225,7 +230,7 @@ impl Transfer {
         if let Some(length) = reply.length.filter(|&length| is_wrong(length)) {
             return Err(of_another_size(wanted, &(self.partial.length() + length).to_string()));
         }
-        let begun = self.partial.length();
+        let before = self.furthest;
         let mut block = vec![0; BLOCK];
         while self.partial.length() < wanted.size {
             client.check()?;
@@ -233,7 +238,7 @@ impl Transfer {
                 Ok(0) => Err(Fault::again(format!("it ended after {} of {} bytes", self.partial.length(), wanted.size))),
                 read => read,
             };
-            let gained = self.partial.length() > begun;
+            let gained = self.furthest > before;
             let n = n.map_err(|fault| match fault {
                 Fault::Again { reason, after, .. } => Fault::Again { reason, after, gained },
                 fault => fault,
@@ -243,6 +248,7 @@ impl Transfer {
             }
             self.partial.append(&block[..n])?;
             self.sha256.update(&block[..n]);
+            self.furthest = self.furthest.max(self.partial.length());
             meter.reached(self.partial.length());
         }
         // An answer that does not say its length may have more.

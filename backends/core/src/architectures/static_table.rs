@@ -24,6 +24,12 @@ const MOST_TOKENS: usize = 1 << 16;
 
 pub(super) fn load(path: &Path, weights: &Weights) -> Result<StaticTable> {
     let Some(name) = TABLES.into_iter().find(|name| weights.contains(name)) else {
+        if let Some(name) = TABLES.into_iter().find(|name| weights.has_other(name)) {
+            return Err(EngineError::model(
+                weights.path(),
+                format!("the table {name} is not stored as F32, F16, BF16 or F64, which are read"),
+            ));
+        }
         return Err(EngineError::weights(weights.path(), format!("there is no table of embeddings ({})", TABLES.join(" or "))));
     };
     let shape = weights.shape(name).unwrap_or_default().to_vec();
@@ -46,9 +52,9 @@ pub(super) fn load(path: &Path, weights: &Weights) -> Result<StaticTable> {
     let vocabulary = map.as_ref().map_or(rows, Vec::len);
     let factors = match weights.contains("weights") {
         true => Some(weights.param("weights", &[vocabulary])?),
-        // Saved in double precision, or as something else that no forward pass reads.
+        // As something that no forward pass reads.
         false if weights.has_other("weights") => {
-            return Err(EngineError::model(path, "the tensor weights is not stored in single or half precision"));
+            return Err(EngineError::model(path, "the tensor weights is not stored as F32, F16, BF16 or F64, which are read"));
         }
         false => None,
     };

@@ -343,7 +343,7 @@ fn shards_are_followed_and_must_be_there_and_inside() {
     let index = |shards: &str| put(&source, "model.safetensors.index.json", format!(r#"{{"weight_map": {{{shards}}}}}"#).as_bytes());
     index(r#""a": "model-1.safetensors", "b": "model-2.safetensors", "c": "model-1.safetensors""#);
     put(&source, "model-1.safetensors", b"1");
-    refused(import(&cache, &source, None, Job::silent()), ErrorKind::Missing, &["shard", "model-2.safetensors"]);
+    refused(import(&cache, &source, None, Job::silent()), ErrorKind::Corrupt, &["shard", "model-2.safetensors"]);
     put(&source, "model-2.safetensors", b"2");
     put(&source, "model-3.safetensors", b"of nothing");
     let model = import(&cache, &source, None, Job::silent()).expect("import");

@@ -231,9 +231,10 @@ fn a_tensor_that_is_missing() {
 #[test]
 fn a_config_that_does_not_parse_or_is_of_an_unknown_family() {
     snap!(embed(|place| place.write("model/config.json", "{\"model_type\": ")), @r#"
-    exit 2
+    exit 3
     --- stderr
-    error: [FOLDER]/model/config.json: the file does not parse: EOF while parsing a value at line 1 column 15
+    error: [FOLDER]/model/config.json:1:15: the file does not parse: EOF while parsing a value at line 1 column 15
+    hint: get the model's files again
     "#);
     snap!(embed(|place| place.write("model/config.json", "{\"model_type\": \"mamba\"}")), @r#"
     exit 2

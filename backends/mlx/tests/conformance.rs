@@ -54,7 +54,8 @@ fn conformance_in_q8() {
 /// No tolerance is promised for 4 bits; random weights are the hard case, and one token's vector harder than a mean.
 #[test]
 fn conformance_in_q4() {
-    conformance::run_to_cosine(&golden(), &|model| patina_mlx::load(model, &at(Precision::Q4)), 0.85);
+    let least = |name: &str| if name.starts_with("qwen3-") { 0.85 } else { 0.9 };
+    conformance::run_to_cosines(&golden(), &|model| patina_mlx::load(model, &at(Precision::Q4)), &least);
 }
 
 #[test]

@@ -1,3 +1,4 @@
 //! Comparing runtimes and precisions.
 
 pub mod parity;
+pub mod result;

@@ -30,13 +30,13 @@ pub struct Tolerance {
     pub max_abs: Option<f64>,
 }
 
-/// The stated tolerance of a precision; none for `q4`, whose loss depends on the model and is only shown.
+/// The stated tolerance of a precision; none for `int8` and `q4`, whose loss depends on the model and is only shown.
 pub fn tolerance(precision: Precision) -> Option<Tolerance> {
     match precision {
         Precision::F32 => Some(Tolerance { cosine: 0.99999, max_abs: Some(1e-4) }),
         Precision::F16 => Some(Tolerance { cosine: 0.9995, max_abs: None }),
         Precision::Bf16 | Precision::Q8 => Some(Tolerance { cosine: 0.999, max_abs: None }),
-        Precision::Q4 => None,
+        Precision::Int8 | Precision::Q4 => None,
     }
 }
 

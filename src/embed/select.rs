@@ -65,8 +65,8 @@ fn runtime_name<S: serde::Serializer>(runtime: &Runtime, serializer: S) -> Resul
 /// The precisions of a runtime.
 pub fn precisions(runtime: Runtime) -> &'static [Precision] {
     match runtime {
-        Runtime::Onnx => &[Precision::F32],
-        Runtime::Mlx => Precision::ALL,
+        Runtime::Onnx => patina_onnx::PRECISIONS,
+        Runtime::Mlx => patina_mlx::PRECISIONS,
     }
 }
 
@@ -84,19 +84,24 @@ pub fn combinations() -> Vec<(Runtime, Precision)> {
 pub fn choose(wanted: RuntimeChoice, precision: Precision) -> Result<Choice> {
     let apple = cfg!(all(target_os = "macos", target_arch = "aarch64"));
     let onnx_has_it = precisions(Runtime::Onnx).contains(&precision);
+    let mlx_has_it = precisions(Runtime::Mlx).contains(&precision);
     match wanted {
         RuntimeChoice::Onnx if ONNX && onnx_has_it => Ok(chosen(Runtime::Onnx, "asked for", "onnx was asked for")),
         RuntimeChoice::Onnx if ONNX => Err(Error::usage(format!("ONNX Runtime does not compute in {precision}"))
-            .hint("use `precision: f32`, or `runtime: mlx` where the build carries it")),
+            .hint("use `precision: f32` or `int8`, or `runtime: mlx` where the build carries it")),
+        RuntimeChoice::Mlx if MLX && !mlx_has_it => {
+            Err(Error::usage(format!("MLX does not compute in {precision}")).hint("use `precision: q8`, or `runtime: onnx`"))
+        }
         RuntimeChoice::Mlx if MLX => Ok(chosen(Runtime::Mlx, "asked for", "mlx was asked for")),
-        RuntimeChoice::Auto if MLX && apple => {
+        RuntimeChoice::Auto if MLX && apple && mlx_has_it => {
             Ok(chosen(Runtime::Mlx, "the faster one on Apple silicon", "MLX is faster on Apple silicon"))
         }
         RuntimeChoice::Auto if ONNX && onnx_has_it => {
             let not_mlx = match (MLX, apple) {
                 (false, true) => "this build does not carry it",
                 (false, false) => "it is made for Apple silicon, and this build does not carry it",
-                (true, _) => "off Apple silicon it is for tests, and slower",
+                (true, true) => "it does not compute in this precision",
+                (true, false) => "off Apple silicon it is for tests, and slower",
             };
             Ok(chosen(Runtime::Onnx, "it runs on every platform", not_mlx))
         }

@@ -207,7 +207,7 @@ impl Plan {
 pub fn default_group_size(precision: Precision) -> Option<usize> {
     match precision {
         Precision::Q8 | Precision::Q4 => Some(DEFAULT_GROUP_SIZE),
-        Precision::F32 | Precision::F16 | Precision::Bf16 => None,
+        Precision::F32 | Precision::F16 | Precision::Bf16 | Precision::Int8 => None,
     }
 }
 

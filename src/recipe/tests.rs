@@ -180,7 +180,7 @@ fn a_group_size_goes_with_quantized_precisions_alone() {
     assert_eq!(plan("group_size: 128\nprecision: q4").group_size, Some(128));
     // The command line may put another precision in place of the recipe's.
     let plan = plan("precision: q8\ngroup_size: 32");
-    assert_eq!(Precision::ALL.iter().map(|&p| plan.group_size_for(p)).collect::<Vec<_>>(), [None, None, None, Some(32), Some(32)]);
+    assert_eq!(Precision::ALL.iter().map(|&p| plan.group_size_for(p)).collect::<Vec<_>>(), [None, None, None, None, Some(32), Some(32)]);
 }
 
 #[test]

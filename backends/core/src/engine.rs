@@ -41,6 +41,8 @@ pub enum Precision {
     F16,
     /// The upper half of single precision: its range, with fewer digits.
     Bf16,
+    /// Linear layers in eight-bit integers: a scale for each output of a weight, and for each row of what it is multiplied by.
+    Int8,
     /// Linear layers in 8-bit groups, each with a scale and an offset.
     Q8,
     /// Linear layers in 4-bit groups, each with a scale and an offset.
@@ -49,7 +51,7 @@ pub enum Precision {
 
 impl Precision {
     /// Every precision, in the order of reports.
-    pub const ALL: &'static [Precision] = &[Precision::F32, Precision::F16, Precision::Bf16, Precision::Q8, Precision::Q4];
+    pub const ALL: &'static [Precision] = &[Precision::F32, Precision::F16, Precision::Bf16, Precision::Int8, Precision::Q8, Precision::Q4];
 
     /// The word in recipes and reports.
     pub fn name(self) -> &'static str {
@@ -57,6 +59,7 @@ impl Precision {
             Precision::F32 => "f32",
             Precision::F16 => "f16",
             Precision::Bf16 => "bf16",
+            Precision::Int8 => "int8",
             Precision::Q8 => "q8",
             Precision::Q4 => "q4",
         }

@@ -9,7 +9,7 @@ use crate::arrays::Arrays;
 use crate::device::{self, failed};
 use crate::layout::Layout;
 use crate::parameters::Parameters;
-use crate::{Device, GROUP_SIZES, Options};
+use crate::{Device, GROUP_SIZES, Options, PRECISIONS};
 
 /// Batches after which MLX gives its freed buffers back.
 const CLEAR_EVERY: usize = 64;
@@ -42,6 +42,14 @@ fn name_of(device: DeviceType) -> &'static str {
 pub fn load(model: Arc<Model>, options: &Options) -> Result<Box<dyn EmbeddingEngine>> {
     let version = device::ready()?;
     let device = device::choose(options.device)?;
+    if !PRECISIONS.contains(&options.precision) {
+        return Err(EngineError::Precision {
+            runtime: Runtime::Mlx,
+            precision: options.precision,
+            reason: "MLX does not compute in it".into(),
+            hint: "use `q8`, or `runtime: onnx`".into(),
+        });
+    }
     let quantized = matches!(options.precision, Precision::Q8 | Precision::Q4);
     if quantized && !GROUP_SIZES.contains(&options.group_size) {
         return Err(EngineError::Precision {

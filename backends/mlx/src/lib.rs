@@ -27,13 +27,16 @@ pub const ENABLED: bool = cfg!(feature = "enabled");
 /// The MLX that this build is written for: mlx-sys pins it, and a library of another version is refused.
 pub const VERSION: &str = "0.32.2";
 
+/// The number formats that it computes in.
+pub const PRECISIONS: &[Precision] = &[Precision::F32, Precision::F16, Precision::Bf16, Precision::Q8, Precision::Q4];
+
 /// Sizes of a quantization group that MLX has.
 pub const GROUP_SIZES: [usize; 3] = [32, 64, 128];
 
 /// How to load a model.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The number format.
+    /// The number format: one of [`PRECISIONS`], others are refused.
     ///
     /// - `F32`: everything in single precision.
     /// - `F16`, `Bf16`: weights and hidden states in that format; activations, pooling and normalization in single precision.

@@ -47,7 +47,7 @@ impl Parameters {
         match self.precision {
             Precision::F16 => Dtype::Float16,
             Precision::Bf16 => Dtype::Bfloat16,
-            Precision::F32 | Precision::Q8 | Precision::Q4 => Dtype::Float32,
+            Precision::F32 | Precision::Int8 | Precision::Q8 | Precision::Q4 => Dtype::Float32,
         }
     }
 
@@ -67,7 +67,7 @@ impl Parameters {
         match self.precision {
             Precision::Q8 => Some(8),
             Precision::Q4 => Some(4),
-            Precision::F32 | Precision::F16 | Precision::Bf16 => None,
+            Precision::F32 | Precision::F16 | Precision::Bf16 | Precision::Int8 => None,
         }
     }
 

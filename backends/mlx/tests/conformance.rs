@@ -62,7 +62,7 @@ fn conformance_in_q4() {
 fn the_engine_says_what_it_is() {
     let version = patina_mlx::runtime_version().expect("MLX");
     assert_eq!(version, patina_mlx::VERSION);
-    for &precision in Precision::ALL {
+    for &precision in patina_mlx::PRECISIONS {
         let engine = load(&Options { device: Device::Cpu, ..at(precision) }).expect("an engine");
         let info = engine.info();
         assert_eq!((info.runtime, info.runtime_version.as_str(), info.device.as_str()), (Runtime::Mlx, version.as_str(), "cpu"));
@@ -90,7 +90,7 @@ fn cut(file: &Path, length: u64) {
 #[test]
 fn a_file_cut_off_between_open_and_load_is_an_error() {
     for keep in [0, 8, 100_000] {
-        for &precision in Precision::ALL {
+        for &precision in patina_mlx::PRECISIONS {
             let (folder, weights) = own_copy();
             let model = Arc::new(Model::open(folder.path()).expect("whole yet"));
             cut(&weights, keep);
@@ -109,12 +109,21 @@ fn a_file_cut_off_between_open_and_load_is_an_error() {
 #[test]
 fn a_file_cut_off_after_the_load_changes_nothing() {
     let batch = TokenBatch::from_rows([vec![1, 2, 3], vec![4; 50]]);
-    for &precision in Precision::ALL {
+    for &precision in patina_mlx::PRECISIONS {
         let (folder, weights) = own_copy();
         let mut engine = patina_mlx::load(Arc::new(Model::open(folder.path()).expect("a model")), &at(precision)).expect("an engine");
         cut(&weights, 0);
         let found = engine.embed(&batch).expect("vectors");
         assert_eq!(found, load(&at(precision)).expect("an engine").embed(&batch).expect("vectors"));
+    }
+}
+
+#[test]
+fn a_precision_that_it_does_not_have_is_refused() {
+    match load(&at(Precision::Int8)) {
+        Err(error @ EngineError::Precision { .. }) => assert!(error.to_string().contains("int8") && error.hint().is_some(), "{error}"),
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("int8 was loaded"),
     }
 }
 
@@ -144,7 +153,7 @@ fn a_device_that_is_not_there_is_refused() {
 #[test]
 fn an_engine_may_be_sent_to_another_thread() {
     let batch = TokenBatch::from_rows([vec![1, 2, 3], vec![4; 50]]);
-    for &precision in Precision::ALL {
+    for &precision in patina_mlx::PRECISIONS {
         let mut engine = load(&at(precision)).expect("an engine");
         let here = engine.embed(&batch).expect("vectors");
         let there = std::thread::scope(|scope| scope.spawn(|| engine.embed(&batch)).join().expect("the thread"));

@@ -12,16 +12,17 @@ use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::GraphOptimizationLevel;
-use ort::session::{Session, SessionInputValue};
-use ort::value::{DynValue, Tensor};
+use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
+use ort::value::{DynValue, PrimitiveTensorElementType, Tensor};
 use patina_backend::{
     EmbeddingEngine, Embeddings, EngineError, EngineInfo, Model, Precision, Result, Runtime, StoredTensor, TokenBatch, Weights,
 };
 
 use crate::editor;
-use crate::graph::{self, OUTPUT};
+use crate::graph::{self, Constant, OUTPUT, initializer_name, quantized_names};
 use crate::inputs::{Data, Input};
-use crate::{OLDEST_RUNTIME, Options};
+use crate::kernels::quantize::Weight;
+use crate::{OLDEST_RUNTIME, Options, operators};
 
 /// The process's one environment, and the version of the library under it. ONNX Runtime can be loaded once; whoever comes first
 /// decides which library.
@@ -78,20 +79,26 @@ pub fn runtime_version(library: &Path) -> Result<String> {
 /// Loads a model: records its graph and gives ONNX Runtime the model's own bytes as initializers, without a copy where they are
 /// aligned single precision.
 pub fn load(model: Arc<Model>, options: &Options) -> Result<Box<dyn EmbeddingEngine>> {
-    if options.precision != Precision::F32 {
-        return Err(EngineError::Precision {
-            runtime: Runtime::Onnx,
-            precision: options.precision,
-            reason: "its weights are the model's own, in single precision".into(),
-            hint: "use `precision: f32`, or `runtime: mlx` where there is MLX".into(),
-        });
-    }
+    let refused = |reason: &str, hint: &str| EngineError::Precision {
+        runtime: Runtime::Onnx,
+        precision: options.precision,
+        reason: reason.into(),
+        hint: hint.into(),
+    };
+    let int8 = match options.precision {
+        Precision::F32 => false,
+        Precision::Int8 => true,
+        _ => return Err(refused("it computes in f32 and int8", "use one of them, or `runtime: mlx` where there is MLX")),
+    };
     let (environment, version) = environment(&options.library)?;
-    let graph = graph::record(&model)?;
-    let info = model.info(Runtime::Onnx, version, "cpu", Precision::F32);
+    let mut graph = graph::record(&model, int8)?;
+    if int8 && graph.quantized.is_empty() {
+        return Err(refused("the model has no linear layers, which are what is computed in eight bits", "use `precision: f32`"));
+    }
+    let info = model.info(Runtime::Onnx, version, "cpu", options.precision);
 
     let load = |e: &dyn std::fmt::Display| failed("load the model", e);
-    let builder = Session::builder(&environment)
+    let mut builder = Session::builder(&environment)
         .map_err(|e| load(&e))?
         .with_optimization_level(GraphOptimizationLevel::Level3)
         .map_err(|e| load(&e))?
@@ -102,6 +109,8 @@ pub fn load(model: Arc<Model>, options: &Options) -> Result<Box<dyn EmbeddingEng
         .map_err(|e| load(&e))?
         // Laid out anew the weights would be in memory twice, and batches of a thousand tokens are no faster (docs/PERFORMANCE.md).
         .with_prepacking(false)
+        .map_err(|e| load(&e))?
+        .with_operators(operators::domain().map_err(|e| load(&e))?)
         .map_err(|e| load(&e))?;
     let mut copies = Vec::new();
     let mut tensors = Vec::new();
@@ -110,56 +119,84 @@ pub fn load(model: Arc<Model>, options: &Options) -> Result<Box<dyn EmbeddingEng
             return Err(EngineError::weights(model.weights().path(), format!("the tensor {name} is missing")));
         };
         let (value, copy) = initializer(model.weights(), name, &stored)?;
-        copies.extend(copy);
-        tensors.push((name.clone(), value));
+        copies.extend(copy.map(Copied::Floats));
+        tensors.push((initializer_name(name), value));
+    }
+    for name in std::mem::take(&mut graph.quantized) {
+        let Some(stored) = model.weights().get(&name) else {
+            return Err(EngineError::weights(model.weights().path(), format!("the tensor {name} is missing")));
+        };
+        let &[outputs, inputs] = stored.shape else {
+            return Err(EngineError::weights(model.weights().path(), format!("the tensor {name} is no matrix")));
+        };
+        let Weight { values, scales, sums } = Weight::new(&model.weights().read_f32(&name)?, outputs, inputs);
+        let [weight, weight_scales, weight_sums] = quantized_names(&name);
+        graph.constants.push(Constant { name: weight_scales, shape: vec![outputs as i64], data: Data::Float(scales) });
+        graph.constants.push(Constant { name: weight_sums, shape: vec![outputs as i64], data: Data::Int32(sums) });
+        let values = values.into_boxed_slice();
+        tensors.push((weight, in_place(&values, &[inputs, outputs])?));
+        copies.push(Copied::Integers(values));
     }
     let inputs = graph.inputs.clone();
-    let session = editor::session(graph, tensors, model.dimensions(), &builder).map_err(|e| load(&e))?;
-    Ok(Box::new(OnnxEngine { session, inputs, info, _copies: copies, _model: model }))
+    let session = editor::session(graph, tensors, model.dimensions(), &mut builder).map_err(|e| load(&e))?;
+    // The session was begun with another graph, whose outputs it would ask for.
+    let run = RunOptions::new().map_err(|e| load(&e))?.with_outputs(OutputSelector::no_default().with(OUTPUT));
+    Ok(Box::new(OnnxEngine { session, inputs, run, info, _copies: copies, _model: model }))
 }
 
 /// A value over a tensor's bytes, and the copy that it lies in if they had to be converted or aligned.
 fn initializer(weights: &Weights, name: &str, stored: &StoredTensor<'_>) -> Result<(DynValue, Option<Box<[f32]>>)> {
     // Through the map only what ONNX Runtime computes with where it lies: pages that were only read to be converted would stay.
-    let (data, copy): (*const f32, _) = match stored.f32_in_place() {
-        Some(values) => (values.as_ptr(), None),
+    match stored.f32_in_place() {
+        Some(values) => Ok((in_place(values, stored.shape)?, None)),
         None => {
             let values = weights.read_f32(name)?.into_boxed_slice();
-            (values.as_ptr(), Some(values))
+            Ok((in_place(&values, stored.shape)?, Some(values)))
         }
-    };
-    let shape: Vec<i64> = stored.shape.iter().map(|&n| n as i64).collect();
-    let bytes = stored.shape.iter().product::<usize>() * size_of::<f32>();
+    }
+}
+
+/// A value over numbers that must outlive it.
+fn in_place<T: PrimitiveTensorElementType>(data: &[T], shape: &[usize]) -> Result<DynValue> {
+    if data.len() != shape.iter().product::<usize>() {
+        return Err(failed("describe a tensor", &format!("{} numbers for the shape {shape:?}", data.len())));
+    }
+    let shape: Vec<i64> = shape.iter().map(|&n| n as i64).collect();
     let memory =
         MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default).map_err(|e| failed("describe memory", &e))?;
     let mut value = ptr::null_mut();
-    // SAFETY: `data` holds `bytes` bytes: `f32` gives as many values as the shape has elements, which `Weights` checked. They are
-    // only read (initializers are constant), and live as long as the session: the engine holds the model and the copies, and drops
-    // the session first.
-    let value = unsafe {
+    // SAFETY: `data` has as many numbers as the shape has elements, as was checked. They are only read (initializers are constant), and
+    // live as long as the session: the engine holds the model and the copies, and drops the session first.
+    unsafe {
         let status = (ort::api().CreateTensorWithDataAsOrtValue)(
             memory.ptr(),
-            data.cast_mut().cast(),
-            bytes,
+            data.as_ptr().cast_mut().cast(),
+            size_of_val(data),
             shape.as_ptr(),
             shape.len(),
-            ort::sys::ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT,
+            T::into_tensor_element_type().into(),
             &mut value,
         );
         ort::Error::result_from_status(status).map_err(|e| failed("describe a tensor", &e))?;
         let value = ptr::NonNull::new(value).ok_or_else(|| failed("describe a tensor", &"no value was made"))?;
         // The allocator is only asked for to keep it alive; the value does not own its memory.
-        DynValue::from_ptr(value, Some(&Allocator::default()))
-    };
-    Ok((value, copy))
+        Ok(DynValue::from_ptr(value, Some(&Allocator::default())))
+    }
+}
+
+/// Weights that do not lie in the model's file as they are computed with.
+enum Copied {
+    Floats(#[expect(dead_code, reason = "held for the session")] Box<[f32]>),
+    Integers(#[expect(dead_code, reason = "held for the session")] Box<[i8]>),
 }
 
 /// Field order is drop order: the session goes before the bytes that it reads.
 struct OnnxEngine {
     session: Session,
     inputs: Vec<Input>,
+    run: RunOptions<HasSelectedOutputs>,
     info: EngineInfo,
-    _copies: Vec<Box<[f32]>>,
+    _copies: Vec<Copied>,
     _model: Arc<Model>,
 }
 
@@ -184,7 +221,7 @@ impl EmbeddingEngine for OnnxEngine {
             };
             inputs.push((input.name(), value.map_err(|e| embed(&e))?.into()));
         }
-        let outputs = self.session.run(inputs).map_err(|e| embed(&e))?;
+        let outputs = self.session.run_with_options(inputs, &self.run).map_err(|e| embed(&e))?;
         let (_, values) = outputs[OUTPUT].try_extract_tensor::<f32>().map_err(|e| embed(&e))?;
         if values.len() != batch.rows() * self.info.dimensions {
             return Err(embed(&format!("{} values came back for {} rows of {}", values.len(), batch.rows(), self.info.dimensions)));

@@ -8,10 +8,11 @@ use patina_backend::{
 };
 
 use crate::inputs::{Data, Input};
+use crate::operators;
 
 /// The operator sets of the graphs, by domain. Like all that is recorded below they decide the vectors to the last bit: what changes a
 /// value raises [`GRAPH_VERSION`](crate::GRAPH_VERSION).
-pub(crate) const OPERATOR_SETS: [(&str, u32); 2] = [("", 20), (MICROSOFT, 1)];
+pub(crate) const OPERATOR_SETS: [(&str, u32); 3] = [("", 20), (MICROSOFT, 1), (operators::DOMAIN, 1)];
 /// The domain of ONNX Runtime's own operators.
 const MICROSOFT: &str = "com.microsoft";
 
@@ -23,6 +24,12 @@ pub(crate) fn initializer_name(tensor: &str) -> String {
     format!("weights/{tensor}")
 }
 
+/// The names of the initializers that a quantized weight becomes: its integers `[in, out]`, what one of them stands for in each output, and
+/// each output's sum of them.
+pub(crate) fn quantized_names(tensor: &str) -> [String; 3] {
+    [format!("int8/{tensor}"), format!("int8 scales/{tensor}"), format!("int8 sums/{tensor}")]
+}
+
 /// A graph without its weights.
 #[derive(Default)]
 pub(crate) struct Graph {
@@ -32,17 +39,20 @@ pub(crate) struct Graph {
     pub constants: Vec<Constant>,
     /// The tensors that the other initializers are; [`initializer_name`] gives the initializer of each.
     pub parameters: BTreeSet<String>,
+    /// The weights of linear layers that are computed with in eight bits: `[out, in]` each, and the initializers that
+    /// [`quantized_names`] names are made of it.
+    pub quantized: BTreeSet<String>,
     /// Its inputs, in order.
     pub inputs: Vec<Input>,
 }
 
-/// An operator with one output.
+/// An operator.
 pub(crate) struct Node {
     pub operator: &'static str,
     pub domain: &'static str,
     /// An empty one is left out.
     pub inputs: Vec<Value>,
-    pub output: Value,
+    pub outputs: Vec<Value>,
     pub attributes: Vec<Attribute>,
 }
 
@@ -50,7 +60,6 @@ pub(crate) struct Node {
 pub(crate) enum Attribute {
     Int(&'static str, i64),
     Float(&'static str, f32),
-    Ints(&'static str, Vec<i64>),
 }
 
 /// An initializer that belongs to the graph and not to the model.
@@ -63,9 +72,9 @@ pub(crate) struct Constant {
 /// `TensorProto.DataType.FLOAT`, as the operator `Cast` numbers it.
 const FLOAT: i64 = 1;
 
-/// Records the forward pass of a model.
-pub(crate) fn record(model: &Model) -> Result<Graph> {
-    let mut recorder = Recorder::default();
+/// Records the forward pass of a model, with linear layers in eight bits if `int8` says so.
+pub(crate) fn record(model: &Model, int8: bool) -> Result<Graph> {
+    let mut recorder = Recorder { int8, ..Recorder::default() };
     let last = model.forward(&mut recorder)?;
     recorder.node("Identity", "", &[&last], OUTPUT.into(), vec![]);
     Ok(recorder.graph)
@@ -77,6 +86,10 @@ struct Recorder {
     known: BTreeSet<String>,
     /// Cosines and sines of each token's angles, made once for all layers.
     turns: Vec<(Rope, Turn)>,
+    /// Whether linear layers are computed in eight bits.
+    int8: bool,
+    /// The value that was quantized last, and its integers, scales and zeros: queries, keys and values are of the same one.
+    quantized: Option<(Value, [Value; 3])>,
 }
 
 /// A number for each token and frequency.
@@ -89,10 +102,21 @@ struct Turn {
 /// The name of a value in the graph.
 type Value = String;
 
+/// Inputs without those at the end that are left out.
+fn trimmed<'a, 'b>(inputs: &'b [&'a str]) -> &'b [&'a str] {
+    let given = inputs.iter().rposition(|input| !input.is_empty()).map_or(0, |last| last + 1);
+    &inputs[..given]
+}
+
+/// A config may name any number.
+fn places(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
 impl Recorder {
     fn node(&mut self, operator: &'static str, domain: &'static str, inputs: &[&str], output: Value, attributes: Vec<Attribute>) -> Value {
         let inputs = inputs.iter().map(|&name| name.into()).collect();
-        self.graph.nodes.push(Node { operator, domain, inputs, output: output.clone(), attributes });
+        self.graph.nodes.push(Node { operator, domain, inputs, outputs: vec![output.clone()], attributes });
         output
     }
 
@@ -106,6 +130,38 @@ impl Recorder {
     fn fused(&mut self, operator: &'static str, inputs: &[&str], attributes: Vec<Attribute>) -> Value {
         let output = format!("v{}", self.graph.nodes.len());
         self.node(operator, MICROSOFT, inputs, output, attributes)
+    }
+
+    /// A node of Patina's own domain with a fresh output.
+    fn own(&mut self, operator: &'static str, inputs: &[&str], attributes: Vec<Attribute>) -> Value {
+        let output = format!("v{}", self.graph.nodes.len());
+        self.node(operator, operators::DOMAIN, inputs, output, attributes)
+    }
+
+    /// The integers, scales and zeros of the rows of `x`.
+    fn quantize(&mut self, x: &Value) -> [Value; 3] {
+        if let Some((known, quantized)) = &self.quantized
+            && known == x
+        {
+            return quantized.clone();
+        }
+        let number = self.graph.nodes.len();
+        let outputs = ["integers", "scales", "zeros"].map(|what| format!("v{number} {what}"));
+        let (operator, domain) = (operators::QUANTIZE, operators::DOMAIN);
+        self.graph.nodes.push(Node { operator, domain, inputs: vec![x.clone()], outputs: outputs.to_vec(), attributes: vec![] });
+        self.quantized.insert((x.clone(), outputs)).1.clone()
+    }
+
+    /// A linear layer whose products are summed as integers.
+    fn linear_int8(&mut self, x: &Value, linear: &Linear) -> Value {
+        let [integers, scales, zeros] = self.quantize(x);
+        self.graph.quantized.insert(linear.weight.name().to_owned());
+        let [weight, weight_scales, weight_sums] = quantized_names(linear.weight.name());
+        let sums = self.op("MatMulInteger", &[&integers, &weight], vec![]);
+        let bias = linear.bias.as_ref().map(|bias| self.parameter(bias));
+        let mut inputs = vec![&*sums, &*scales, &*zeros, &*weight_scales, &*weight_sums];
+        inputs.extend(bias.as_deref());
+        self.own(operators::DEQUANTIZE, &inputs, vec![])
     }
 
     fn input(&mut self, input: Input) -> Result<Value> {
@@ -186,19 +242,6 @@ impl Recorder {
         Ok(self.reshape(&turned, &[-1, width]))
     }
 
-    /// Each head of keys or values as often as queries share it: `[tokens, kv_heads * head_size]` to `[tokens, heads * head_size]`.
-    fn shared(&mut self, x: &str, attention: &Attention) -> Value {
-        let Attention { heads, kv_heads, head_size, .. } = *attention;
-        if heads == kv_heads {
-            return x.to_owned();
-        }
-        let split = self.reshape(x, &[-1, kv_heads as i64, head_size as i64]);
-        let which: Vec<i64> = (0..heads).map(|head| (head / (heads / kv_heads)) as i64).collect();
-        let which = self.ints(&which);
-        let repeated = self.op("Gather", &[&split, &which], vec![Attribute::Int("axis", 1)]);
-        self.reshape(&repeated, &[-1, (heads * head_size) as i64])
-    }
-
     fn gather(&mut self, x: &str, indices: &str) -> Value {
         self.op("Gather", &[x, indices], vec![Attribute::Int("axis", 0)])
     }
@@ -263,6 +306,9 @@ impl Ops for Recorder {
     }
 
     fn linear(&mut self, x: &Value, linear: &Linear) -> Result<Value> {
+        if self.int8 {
+            return Ok(self.linear_int8(x, linear));
+        }
         let weight = self.parameter(&linear.weight);
         let transposed = vec![Attribute::Int("transB", 1)];
         Ok(match &linear.bias {
@@ -276,31 +322,21 @@ impl Ops for Recorder {
 
     fn layer_norm(&mut self, x: &Value, residual: Option<&Value>, norm: &LayerNorm) -> Result<Value> {
         let weight = self.parameter(&norm.weight);
-        let bias = norm.bias.as_ref().map(|bias| self.parameter(bias));
-        let epsilon = Attribute::Float("epsilon", norm.epsilon);
-        let mut inputs = vec![&**x];
-        inputs.extend(residual.map(|residual| &**residual));
-        inputs.push(&weight);
-        inputs.extend(bias.as_deref());
-        Ok(match residual {
-            Some(_) => self.fused("SkipLayerNormalization", &inputs, vec![epsilon]),
-            None => self.op("LayerNormalization", &inputs, vec![epsilon, Attribute::Int("axis", -1)]),
-        })
+        let bias = norm.bias.as_ref().map(|bias| self.parameter(bias)).unwrap_or_default();
+        let residual = residual.cloned().unwrap_or_default();
+        let attributes = vec![Attribute::Float("epsilon", norm.epsilon), Attribute::Int("centred", 1)];
+        Ok(self.own(operators::NORM, trimmed(&[x, &weight, &bias, &residual]), attributes))
     }
 
     fn rms_norm(&mut self, x: &Value, norm: &RmsNorm) -> Result<Value> {
-        let group = norm.weight.shape()[0] as i64;
         let mut weight = self.parameter(&norm.weight);
         if norm.around_one {
             let one = self.scalar_float(1.0);
             weight = self.op("Add", &[&weight, &one], vec![]);
         }
-        // The groups of a row become rows, and the shape that comes back is the one that was given.
-        let shape = self.op("Shape", &[x], vec![]);
-        let groups = self.reshape(x, &[-1, group]);
-        let attributes = vec![Attribute::Float("epsilon", norm.epsilon), Attribute::Int("axis", -1)];
-        let normed = self.op("SimplifiedLayerNormalization", &[&groups, &weight], attributes);
-        Ok(self.op("Reshape", &[&normed, &shape], vec![]))
+        // Each group of a row, a head, is normalized as a row of its own.
+        let attributes = vec![Attribute::Float("epsilon", norm.epsilon), Attribute::Int("centred", 0)];
+        Ok(self.own(operators::NORM, &[x, &weight], attributes))
     }
 
     fn activation(&mut self, x: &Value, activation: Activation) -> Result<Value> {
@@ -318,17 +354,13 @@ impl Ops for Recorder {
             Bias::Linear(slopes) => {
                 let distances = self.input(Input::Distances)?;
                 let falling = slopes.iter().map(|slope| -slope).collect();
-                let slopes = self.constant("slopes".into(), &[1, heads, 1, 1], Data::Float(falling));
+                let slopes = self.constant("slopes".into(), &[1, heads], Data::Float(falling));
                 Ok(self.op("Mul", &[&distances, &slopes], vec![]))
             }
             Bias::Bucketed { table, buckets } => {
                 let table = self.parameter(table);
                 let buckets = self.input(Input::Buckets(*buckets))?;
-                // [query, key, heads] to [1, heads, query, key]
-                let found = self.gather(&table, &buckets);
-                let found = self.op("Transpose", &[&found], vec![Attribute::Ints("perm", vec![2, 0, 1])]);
-                let axis = self.ints(&[0]);
-                Ok(self.op("Unsqueeze", &[&found, &axis], vec![]))
+                Ok(self.gather(&table, &buckets))
             }
         }
     }
@@ -339,29 +371,22 @@ impl Ops for Recorder {
             q = self.turned(&q, attention.heads, attention.head_size, rope)?;
             k = self.turned(&k, attention.kv_heads, attention.head_size, rope)?;
         }
-        let (k, v) = (self.shared(&k, attention), self.shared(v, attention));
-        let pad = self.input(Input::Pad)?;
-        let unpad = self.input(Input::Unpad)?;
-        let [q, k, v] = [q, k, v].map(|x| self.gather(&x, &pad));
-        let mut attributes = vec![Attribute::Int("num_heads", attention.heads as i64), Attribute::Float("scale", attention.scale)];
-        let bias = match (bias, attention.reach) {
-            (Some(bias), _) => bias.clone(),
-            (None, reach @ Reach::Within { .. }) => self.input(Input::Window(reach))?,
-            (None, Reach::Row) => String::new(),
-            (None, Reach::Causal) => {
-                attributes.push(Attribute::Int("unidirectional", 1));
-                String::new()
-            }
+        let starts = self.input(Input::Starts)?;
+        // With a bias the reach is the row.
+        let (before, after) = match (bias, attention.reach) {
+            (Some(_), _) | (None, Reach::Row) => (i64::MAX, i64::MAX),
+            (None, Reach::Causal) => (i64::MAX, 0),
+            (None, Reach::Within { before, after }) => (places(before), places(after)),
         };
-        // What lies beyond a row's end comes after all of its tokens, so that a causal one does not see it either.
-        let lengths = if attention.reach == Reach::Causal { String::new() } else { self.input(Input::Lengths)? };
-        let mut inputs = vec![&*q, &*k, &*v, "", &*lengths, &*bias];
-        while inputs.last() == Some(&"") {
-            inputs.pop();
-        }
-        let attended = self.fused("MultiHeadAttention", &inputs, attributes);
-        let flat = self.op("Flatten", &[&attended], vec![Attribute::Int("axis", 2)]);
-        Ok(self.gather(&flat, &unpad))
+        let attributes = vec![
+            Attribute::Int("heads", attention.heads as i64),
+            Attribute::Int("kv_heads", attention.kv_heads as i64),
+            Attribute::Int("before", before),
+            Attribute::Int("after", after),
+            Attribute::Float("scale", attention.scale),
+        ];
+        let bias = bias.cloned().unwrap_or_default();
+        Ok(self.own(operators::ATTENTION, trimmed(&[&q, &k, v, &starts, &bias]), attributes))
     }
 
     fn take(&mut self, x: &Value, token: Token) -> Result<Value> {

@@ -1,6 +1,6 @@
 //! What a generated graph takes: arrays that the engine computes from a packed batch.
 
-use patina_backend::{Averaging, Buckets, Reach, TokenBatch};
+use patina_backend::{Averaging, Buckets, TokenBatch};
 
 /// One input of the graph. `tokens`, `rows` and `longest` (tokens of the longest row) vary from batch to batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,10 +11,8 @@ pub(crate) enum Input {
     Positions(usize),
     /// int64 `[rows, longest]`: for each place of the padded layout the token that lies there, or 0 beyond the row's end.
     Pad,
-    /// int64 `[tokens]`: for each token its place in the flattened padded layout.
-    Unpad,
-    /// int32 `[rows]`
-    Lengths,
+    /// int64 `[rows + 1]`: the first token of each row, and their number.
+    Starts,
     /// int64 `[rows]`: the first token of each row that takes part in the pooling.
     Firsts,
     /// int64 `[rows]`: the last token of each row.
@@ -23,11 +21,9 @@ pub(crate) enum Input {
     Averages(Averaging),
     /// int64 `[1, tokens]`: 0, 1, 2, ...
     Numbers,
-    /// float `[1, 1, longest, longest]`: 0 where the reach lets a place (first) see another (second), the most negative float elsewhere.
-    Window(Reach),
-    /// float `[1, 1, longest, longest]`: how many places apart two places of a row are.
+    /// float `[2 * longest - 1, 1]`: how many places apart two places of a row are, for each key's place minus the query's, rising.
     Distances,
-    /// int64 `[longest, longest]`: the bucket of each key's place (second) minus each query's (first).
+    /// int64 `[2 * longest - 1]`: the bucket of each key's place minus the query's, rising.
     Buckets(Buckets),
     /// float `[rows, longest, 1]`: 0 where there is a token that takes part in the pooling, the most negative float elsewhere.
     Beyond,
@@ -46,15 +42,13 @@ impl Input {
             Input::Ids => "ids",
             Input::Positions(_) => "positions",
             Input::Pad => "pad",
-            Input::Unpad => "unpad",
-            Input::Lengths => "lengths",
+            Input::Starts => "starts",
             Input::Firsts => "firsts",
             Input::Lasts => "lasts",
             Input::Averages(Averaging::Mean) => "averages",
             Input::Averages(Averaging::SqrtLength) => "averages_by_root",
             Input::Averages(Averaging::ByPosition) => "averages_by_position",
             Input::Numbers => "numbers",
-            Input::Window(_) => "window",
             Input::Distances => "distances",
             Input::Buckets(_) => "buckets",
             Input::Beyond => "beyond",
@@ -64,13 +58,14 @@ impl Input {
     /// The names of its dimensions.
     pub fn dimensions(self) -> &'static [&'static str] {
         match self {
-            Input::Ids | Input::Positions(_) | Input::Unpad => &["tokens"],
+            Input::Ids | Input::Positions(_) => &["tokens"],
+            Input::Starts => &["borders"],
             Input::Pad => &["rows", "longest"],
-            Input::Lengths | Input::Firsts | Input::Lasts => &["rows"],
+            Input::Firsts | Input::Lasts => &["rows"],
             Input::Averages(_) => &["rows", "tokens"],
             Input::Numbers => &["one", "tokens"],
-            Input::Window(_) | Input::Distances => &["one", "one", "longest", "longest"],
-            Input::Buckets(_) => &["longest", "longest"],
+            Input::Distances => &["distances", "one"],
+            Input::Buckets(_) => &["distances"],
             Input::Beyond => &["rows", "longest", "one"],
         }
     }
@@ -89,11 +84,7 @@ impl Input {
                 let place = |(start, length)| (0..longest).map(move |at| if at < length { i64::from(start) + at as i64 } else { 0 });
                 Data::Int64(starts.iter().copied().zip(batch.lengths()).flat_map(place).collect())
             }
-            Input::Unpad => {
-                let places = |(row, length)| (0..length).map(move |at| (row * longest + at) as i64);
-                Data::Int64(batch.lengths().enumerate().flat_map(places).collect())
-            }
-            Input::Lengths => Data::Int32(batch.lengths().map(|length| length as i32).collect()),
+            Input::Starts => Data::Int64(starts.iter().map(|&start| i64::from(start)).collect()),
             Input::Firsts => Data::Int64(starts.iter().zip(left_out()).map(|(&start, out)| i64::from(start) + out as i64).collect()),
             Input::Lasts => Data::Int64(starts[1..].iter().map(|&end| i64::from(end) - 1).collect()),
             Input::Averages(averaging) => {
@@ -107,7 +98,6 @@ impl Input {
                 Data::Float(weights)
             }
             Input::Numbers => Data::Int64((0..tokens as i64).collect()),
-            Input::Window(reach) => Data::Float(distances(longest).map(|away| if reach.sees(away) { 0.0 } else { f32::MIN }).collect()),
             Input::Distances => Data::Float(distances(longest).map(|away| away.unsigned_abs() as f32).collect()),
             Input::Buckets(buckets) => Data::Int64(distances(longest).map(|away| buckets.of(away) as i64).collect()),
             Input::Beyond => {
@@ -119,15 +109,17 @@ impl Input {
             "tokens" => tokens as i64,
             "rows" => rows as i64,
             "longest" => longest as i64,
+            "borders" => rows as i64 + 1,
+            "distances" => 2 * longest as i64 - 1,
             _ => 1,
         };
         (self.dimensions().iter().map(size).collect(), data)
     }
 }
 
-/// How far each key's place (second) is from each query's (first), negative before it, `[longest, longest]`.
+/// How far a key's place can be from a query's, negative before it.
 fn distances(longest: usize) -> impl Iterator<Item = i64> {
-    (0..longest as i64).flat_map(move |query| (0..longest as i64).map(move |key| key - query))
+    1 - longest as i64..longest as i64
 }
 
 #[cfg(test)]
@@ -138,8 +130,7 @@ mod tests {
         let batch = TokenBatch::from_rows([&[7u32, 8][..], &[9, 10, 11]]);
         match input.of(&batch).1 {
             Data::Int64(values) => values,
-            Data::Int32(values) => values.into_iter().map(i64::from).collect(),
-            Data::Float(_) => panic!("not integers"),
+            _ => panic!("not integers"),
         }
     }
 
@@ -148,27 +139,18 @@ mod tests {
         assert_eq!(ints(Input::Ids), [7, 8, 9, 10, 11]);
         assert_eq!(ints(Input::Positions(2)), [2, 3, 2, 3, 4]);
         assert_eq!(ints(Input::Pad), [0, 1, 0, 2, 3, 4]);
-        assert_eq!(ints(Input::Unpad), [0, 1, 3, 4, 5]);
-        assert_eq!(ints(Input::Lengths), [2, 3]);
+        assert_eq!(ints(Input::Starts), [0, 2, 5]);
         assert_eq!(ints(Input::Firsts), [0, 2]);
         assert_eq!(ints(Input::Lasts), [1, 4]);
         assert_eq!(ints(Input::Numbers), [0, 1, 2, 3, 4]);
-        assert_eq!(ints(Input::Buckets(Buckets { count: 8, farthest: 4 })), [0, 5, 6, 1, 0, 5, 2, 1, 0]);
+        assert_eq!(ints(Input::Buckets(Buckets { count: 8, farthest: 4 })), [2, 1, 0, 5, 6]);
     }
 
     #[test]
-    fn what_attention_adds_has_a_number_for_each_query_and_key() {
+    fn distances_have_a_number_for_each_key_and_query() {
         let batch = TokenBatch::from_rows([&[7u32, 8][..], &[9, 10, 11]]);
-        let floats = |input: Input| match input.of(&batch) {
-            (shape, Data::Float(values)) => (shape, values),
-            _ => panic!("not floats"),
-        };
-        let no = f32::MIN;
-        assert_eq!(
-            floats(Input::Window(Reach::Within { before: 1, after: 0 })),
-            (vec![1, 1, 3, 3], vec![0.0, no, no, 0.0, 0.0, no, no, 0.0, 0.0])
-        );
-        assert_eq!(floats(Input::Distances).1, [0.0, 1.0, 2.0, 1.0, 0.0, 1.0, 2.0, 1.0, 0.0]);
+        let (shape, Data::Float(values)) = Input::Distances.of(&batch) else { panic!("not floats") };
+        assert_eq!((shape, values), (vec![5, 1], vec![2.0, 1.0, 0.0, 1.0, 2.0]));
     }
 
     #[test]

@@ -11,6 +11,10 @@ mod engine;
 mod graph;
 #[cfg(feature = "enabled")]
 mod inputs;
+#[cfg(feature = "enabled")]
+mod kernels;
+#[cfg(feature = "enabled")]
+mod operators;
 
 use std::path::PathBuf;
 
@@ -26,7 +30,10 @@ pub const ENABLED: bool = cfg!(feature = "enabled");
 
 /// The version of the graphs that this backend generates: part of what vectors are reproduced by, and pinned by lockfiles. Raise it when
 /// a change of `graph.rs`, or of what it records, can alter a value of a model that ran before.
-pub const GRAPH_VERSION: u32 = 1;
+pub const GRAPH_VERSION: u32 = 2;
+
+/// The number formats that it computes in.
+pub const PRECISIONS: &[Precision] = &[Precision::F32, Precision::Int8];
 
 /// The oldest ONNX Runtime that this build can use.
 pub const OLDEST_RUNTIME: &str = "1.24";
@@ -38,6 +45,6 @@ pub struct Options {
     pub library: PathBuf,
     /// Threads that compute one batch.
     pub threads: usize,
-    /// The number format: `F32` only, others are refused.
+    /// The number format: one of [`PRECISIONS`], others are refused.
     pub precision: Precision,
 }

@@ -30,6 +30,14 @@ fn conformance_with_one_thread() {
     patina_backend::conformance::run(&golden(), &|model| patina_onnx::load(model, &options));
 }
 
+/// Every golden model in eight bits; they are small, with random weights, and forgive less than a trained one.
+#[test]
+fn conformance_in_int8() {
+    let options = Options { library: library(), threads: 2, precision: Precision::Int8 };
+    let worst = patina_backend::conformance::run_to_cosine(&golden(), &|model| patina_onnx::load(model, &options), 0.99);
+    assert!(worst < 1.0 - 1e-6, "the worst cosine is {worst}: nothing was computed in eight bits");
+}
+
 #[test]
 fn configs_that_lie_are_errors_or_vectors() {
     let options = Options { library: library(), threads: 1, precision: Precision::F32 };
@@ -50,7 +58,7 @@ fn the_version_is_the_library_s_own() {
 #[test]
 fn a_precision_that_it_does_not_have_is_refused() {
     let model = Arc::new(Model::open(&golden().join("bert-mean")).expect("a model"));
-    for &precision in Precision::ALL.iter().filter(|&&precision| precision != Precision::F32) {
+    for &precision in Precision::ALL.iter().filter(|precision| !patina_onnx::PRECISIONS.contains(precision)) {
         let options = Options { library: library(), threads: 1, precision };
         match patina_onnx::load(model.clone(), &options) {
             Err(error @ EngineError::Precision { .. }) => {

@@ -1,0 +1,292 @@
+//! Attention of one head within one row, on the packed layout: no padding, no mask, memory that grows with the row and not its square.
+
+use super::dispatched;
+use super::lanes::{Instructions, LANES, Lanes, Register, exp, lanes, sum};
+
+/// Queries that are computed together: their sums stay in registers.
+const BLOCK: usize = 6;
+
+/// One head of one row.
+#[derive(Clone, Copy)]
+pub(crate) struct Task<'a> {
+    /// From the first number of the row's first query of this head.
+    pub q: &'a [f32],
+    /// As `q`.
+    pub k: &'a [f32],
+    /// As `q`.
+    pub v: &'a [f32],
+    /// From one token's query to the next.
+    pub q_stride: usize,
+    /// From one token's key, or value, to the next.
+    pub kv_stride: usize,
+    /// Tokens of the row.
+    pub tokens: usize,
+    /// Numbers of a head.
+    pub size: usize,
+    /// What scores are multiplied by.
+    pub scale: f32,
+    /// Places before its own that a token sees.
+    pub before: usize,
+    /// Places after its own that a token sees.
+    pub after: usize,
+    /// What is added to a score by the key's place minus the query's, from `1 - tokens` to `tokens - 1`.
+    pub bias: Option<&'a [f32]>,
+}
+
+/// Memory that one thread uses again and again.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    /// `[size, places]`, places being tokens up to a multiple of 16.
+    keys: Vec<f32>,
+    /// `[tokens, width]`, width being the size up to a multiple of 16.
+    values: Vec<f32>,
+    /// `[BLOCK, places]`
+    scores: Vec<f32>,
+    /// `[tokens, size]`: what is computed.
+    pub out: Vec<f32>,
+}
+
+dispatched! {
+    /// Computes a head into `scratch.out`.
+    pub(crate) fn attend(task: &Task<'_>, scratch: &mut Scratch) => attend_head
+}
+
+#[inline(always)]
+fn attend_head<I: Instructions>(task: &Task<'_>, scratch: &mut Scratch) {
+    let Task { tokens, size, .. } = *task;
+    let (places, width) = (tokens.next_multiple_of(LANES), size.next_multiple_of(LANES));
+    let Scratch { keys, values, scores, out } = scratch;
+    keys.clear();
+    keys.resize(size * places, 0.0);
+    values.clear();
+    values.resize(tokens * width, 0.0);
+    scores.resize((BLOCK * places).max(scores.len()), 0.0);
+    out.resize((tokens * size).max(out.len()), 0.0);
+    for token in 0..tokens {
+        let key = &task.k[token * task.kv_stride..][..size];
+        for (number, &value) in key.iter().enumerate() {
+            keys[number * places + token] = value;
+        }
+        values[token * width..][..size].copy_from_slice(&task.v[token * task.kv_stride..][..size]);
+    }
+    let mut query = 0;
+    while query < tokens {
+        query += match tokens - query {
+            1 => block::<I, 1>(task, query, keys, values, scores, out),
+            2 | 3 => block::<I, 2>(task, query, keys, values, scores, out),
+            4 | 5 => block::<I, 4>(task, query, keys, values, scores, out),
+            _ => block::<I, BLOCK>(task, query, keys, values, scores, out),
+        };
+    }
+}
+
+/// `N` queries from `first` on; gives back how many they are.
+#[inline(always)]
+fn block<I: Instructions, const N: usize>(
+    task: &Task<'_>,
+    first: usize,
+    keys: &[f32],
+    values: &[f32],
+    scores: &mut [f32],
+    out: &mut [f32],
+) -> usize {
+    let Task { tokens, size, scale, before, after, .. } = *task;
+    let (places, width) = (tokens.next_multiple_of(LANES), size.next_multiple_of(LANES));
+    // What any of the queries sees, in whole steps.
+    let start = first.saturating_sub(before) / LANES * LANES;
+    let end = (first + N).saturating_add(after).min(tokens);
+    let stop = end.next_multiple_of(LANES);
+    let q: [&[f32]; N] = std::array::from_fn(|at| &task.q[(first + at) * task.q_stride..][..size]);
+
+    for at in (start..stop).step_by(LANES) {
+        let mut sums = products::<I, N>(&q, &keys[at..], places);
+        for (query, sums) in sums.iter_mut().enumerate() {
+            sums.iter_mut().for_each(|sum| *sum *= scale);
+            let own = first + query;
+            if let Some(bias) = task.bias {
+                for (lane, sum) in sums.iter_mut().enumerate() {
+                    let key = at + lane;
+                    if key < tokens {
+                        *sum += bias[key + tokens - 1 - own];
+                    }
+                }
+            }
+            // Beyond the row, or out of this query's sight.
+            if at + LANES > tokens.min(own.saturating_add(after).saturating_add(1)) || at < own.saturating_sub(before) {
+                for (lane, sum) in sums.iter_mut().enumerate() {
+                    let key = at + lane;
+                    if key >= tokens || key > own.saturating_add(after) || key < own.saturating_sub(before) {
+                        *sum = f32::NEG_INFINITY;
+                    }
+                }
+            }
+            scores[query * places + at..][..LANES].copy_from_slice(sums);
+        }
+    }
+
+    let mut inverse = [0.0f32; N];
+    for (query, inverse) in inverse.iter_mut().enumerate() {
+        let row = &mut scores[query * places..][start..stop];
+        let mut greatest: Lanes = [f32::NEG_INFINITY; LANES];
+        for step in row.chunks_exact(LANES) {
+            for (greatest, &score) in greatest.iter_mut().zip(lanes(step)) {
+                *greatest = if score > *greatest { score } else { *greatest };
+            }
+        }
+        let greatest = greatest.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let mut sums: Lanes = [0.0; LANES];
+        for step in row.chunks_exact_mut(LANES) {
+            let step: &mut Lanes = step.first_chunk_mut().expect("whole lanes");
+            for (sum, score) in sums.iter_mut().zip(step) {
+                // A place out of sight weighs nothing, not the little that `exp` ends at.
+                let seen = *score != f32::NEG_INFINITY;
+                let weight = exp::<I>(*score - greatest);
+                *score = if seen { weight } else { 0.0 };
+                *sum += *score;
+            }
+        }
+        *inverse = 1.0 / sum(&sums);
+    }
+
+    let seen: [&[f32]; N] = std::array::from_fn(|query| &scores[query * places..][start..end]);
+    for column in (0..width).step_by(LANES) {
+        let mut sums = products::<I, N>(&seen, &values[start * width + column..], width);
+        let whole = LANES.min(size - column);
+        for (query, sums) in sums.iter_mut().enumerate() {
+            sums.iter_mut().for_each(|sum| *sum *= inverse[query]);
+            out[(first + query) * size + column..][..whole].copy_from_slice(&sums[..whole]);
+        }
+    }
+    N
+}
+
+/// 16 numbers of a product of matrices for each of `N` rows: the sum over `n` of `left[row][n] * right[n]`, where `right[n]` is the first 16
+/// numbers from `right[n * stride]` on. All rows of `left` have the same length.
+#[inline(always)]
+fn products<I: Instructions, const N: usize>(left: &[&[f32]; N], right: &[f32], stride: usize) -> [Lanes; N] {
+    let steps = left[0].len();
+    let left: [&[f32]; N] = std::array::from_fn(|row| &left[row][..steps]);
+    assert!(steps == 0 || (steps - 1) * stride + LANES <= right.len(), "the last step lies in the matrix");
+    // SAFETY: `dispatched` compiles for instruction sets that the processor has.
+    unsafe {
+        let mut sums = [I::Register::zero(); N];
+        for step in 0..steps {
+            // SAFETY: `step` is not beyond the last one, for which the place was checked.
+            let lanes = I::Register::load(&*right.as_ptr().add(step * stride).cast::<Lanes>());
+            for row in 0..N {
+                // SAFETY: each row has so many steps.
+                sums[row] = sums[row].add_product(*left[row].get_unchecked(step), lanes);
+            }
+        }
+        let mut out = [[0.0; LANES]; N];
+        for row in 0..N {
+            sums[row].store(&mut out[row]);
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lanes::Plain;
+    use super::*;
+
+    /// Numbers without pattern between -1 and 1.
+    fn numbers(count: usize, seed: u64) -> Vec<f32> {
+        let mut state = seed;
+        let next = |state: &mut u64| {
+            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (*state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        };
+        (0..count).map(|_| next(&mut state)).collect()
+    }
+
+    /// The definition, in double precision.
+    fn defined(task: &Task<'_>) -> Vec<f64> {
+        let mut out = Vec::new();
+        for query in 0..task.tokens {
+            let sees = |key: usize| key.saturating_add(task.before) >= query && key <= query.saturating_add(task.after);
+            let score = |key: usize| {
+                let dot: f64 = (0..task.size)
+                    .map(|n| f64::from(task.q[query * task.q_stride + n]) * f64::from(task.k[key * task.kv_stride + n]))
+                    .sum();
+                dot * f64::from(task.scale) + task.bias.map_or(0.0, |bias| f64::from(bias[key + task.tokens - 1 - query]))
+            };
+            let weights: Vec<f64> = (0..task.tokens).map(|key| if sees(key) { score(key).exp() } else { 0.0 }).collect();
+            let total: f64 = weights.iter().sum();
+            for n in 0..task.size {
+                out.push((0..task.tokens).map(|key| weights[key] * f64::from(task.v[key * task.kv_stride + n])).sum::<f64>() / total);
+            }
+        }
+        out
+    }
+
+    fn check(tokens: usize, size: usize, before: usize, after: usize, biased: bool) {
+        let (q_stride, kv_stride) = (3 * size, 2 * size + 5);
+        let (q, k, v) = (numbers(tokens * q_stride, 1), numbers(tokens * kv_stride, 2), numbers(tokens * kv_stride, 3));
+        let bias = numbers(2 * tokens - 1, 4);
+        let bias = biased.then_some(&bias[..]);
+        let task = Task { q: &q, k: &k, v: &v, q_stride, kv_stride, tokens, size, scale: 1.7 / (size as f32).sqrt(), before, after, bias };
+        let expected = defined(&task);
+        let mut scratch = Scratch::default();
+        // What an earlier, longer row left must not show.
+        scratch.scores = vec![f32::NAN; 6 * 1024];
+        scratch.out = vec![f32::NAN; 9];
+        attend(&task, &mut scratch);
+        attend_plain(&task, &expected);
+        compare(&scratch.out[..tokens * size], &expected, &format!("{tokens} {size} {before} {after} {biased}"));
+    }
+
+    fn attend_plain(task: &Task<'_>, expected: &[f64]) {
+        let mut scratch = Scratch::default();
+        attend_head::<Plain>(task, &mut scratch);
+        compare(&scratch.out[..task.tokens * task.size], expected, "without fused multiply-add");
+    }
+
+    fn compare(found: &[f32], expected: &[f64], what: &str) {
+        assert_eq!(found.len(), expected.len());
+        for (at, (&found, &expected)) in found.iter().zip(expected).enumerate() {
+            assert!((f64::from(found) - expected).abs() < 2e-6, "{what}: number {at} is {found}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn every_length_gives_what_the_definition_gives() {
+        for tokens in (1..40).chain([63, 64, 65, 130]) {
+            check(tokens, 32, usize::MAX, usize::MAX, false);
+        }
+    }
+
+    #[test]
+    fn heads_of_any_size_windows_and_biases_do_too() {
+        for size in [1, 7, 16, 20, 64, 72] {
+            for (before, after) in [(usize::MAX, usize::MAX), (usize::MAX, 0), (3, 2), (0, 0), (17, 40)] {
+                for tokens in [1, 5, 16, 37, 70] {
+                    check(tokens, size, before, after, false);
+                    check(tokens, size, before, after, true);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_number_stays_one() {
+        let numbers = [1.0, f32::NAN, 2.0, 0.5];
+        let task = Task {
+            q: &numbers,
+            k: &numbers,
+            v: &numbers,
+            q_stride: 2,
+            kv_stride: 2,
+            tokens: 2,
+            size: 2,
+            scale: 1.0,
+            before: usize::MAX,
+            after: usize::MAX,
+            bias: None,
+        };
+        let mut scratch = Scratch::default();
+        attend(&task, &mut scratch);
+        assert!(scratch.out.iter().all(|value| value.is_nan()), "{:?}", scratch.out);
+    }
+}

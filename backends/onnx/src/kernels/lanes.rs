@@ -1,0 +1,221 @@
+//! Arithmetic on 16 numbers at once.
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{
+    __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm512_fmadd_ps,
+    _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+};
+
+/// How many numbers a step takes: one register of AVX-512, two of AVX2, four of NEON.
+pub(super) const LANES: usize = 16;
+
+/// So many numbers.
+pub(super) type Lanes = [f32; LANES];
+
+/// An instruction set that kernels are compiled for.
+pub(super) trait Instructions {
+    /// Whether a fused multiply-add is one instruction.
+    const FMA: bool;
+    /// 16 numbers in registers: the compiler keeps simple loops over arrays there by itself, but not sums that outlive many steps.
+    type Register: Register;
+}
+
+/// 16 numbers in registers.
+///
+/// # Safety
+/// Of every function: the processor has the instruction set.
+pub(super) trait Register: Copy {
+    /// Zeros.
+    unsafe fn zero() -> Self;
+    /// These numbers.
+    unsafe fn load(lanes: &Lanes) -> Self;
+    /// `self + factor * lanes`
+    unsafe fn add_product(self, factor: f32, lanes: Self) -> Self;
+    /// To memory.
+    unsafe fn store(self, lanes: &mut Lanes);
+}
+
+/// The target's own.
+pub(super) struct Plain;
+
+impl Instructions for Plain {
+    const FMA: bool = cfg!(target_arch = "aarch64");
+    type Register = Lanes;
+}
+
+impl Register for Lanes {
+    #[inline(always)]
+    unsafe fn zero() -> Lanes {
+        [0.0; LANES]
+    }
+
+    #[inline(always)]
+    unsafe fn load(lanes: &Lanes) -> Lanes {
+        *lanes
+    }
+
+    #[inline(always)]
+    unsafe fn add_product(mut self, factor: f32, lanes: Lanes) -> Lanes {
+        for (sum, lane) in self.iter_mut().zip(lanes) {
+            *sum = multiply_add::<Plain>(factor, lane, *sum);
+        }
+        self
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, lanes: &mut Lanes) {
+        *lanes = self;
+    }
+}
+
+/// AVX-512 with its foundation, and the parts that all processors with it have since 2017.
+#[cfg(target_arch = "x86_64")]
+pub(super) struct Avx512;
+
+#[cfg(target_arch = "x86_64")]
+impl Instructions for Avx512 {
+    const FMA: bool = true;
+    type Register = __m512;
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Register for __m512 {
+    #[inline(always)]
+    unsafe fn zero() -> __m512 {
+        // SAFETY: the caller has AVX-512.
+        unsafe { _mm512_setzero_ps() }
+    }
+
+    #[inline(always)]
+    unsafe fn load(lanes: &Lanes) -> __m512 {
+        // SAFETY: the caller has AVX-512; 16 numbers lie there.
+        unsafe { _mm512_loadu_ps(lanes.as_ptr()) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_product(self, factor: f32, lanes: __m512) -> __m512 {
+        // SAFETY: the caller has AVX-512.
+        unsafe { _mm512_fmadd_ps(_mm512_set1_ps(factor), lanes, self) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, lanes: &mut Lanes) {
+        // SAFETY: the caller has AVX-512; there is room for 16 numbers.
+        unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), self) }
+    }
+}
+
+/// AVX2 with FMA.
+#[cfg(target_arch = "x86_64")]
+pub(super) struct Avx2;
+
+#[cfg(target_arch = "x86_64")]
+impl Instructions for Avx2 {
+    const FMA: bool = true;
+    type Register = [__m256; 2];
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Register for [__m256; 2] {
+    #[inline(always)]
+    unsafe fn zero() -> [__m256; 2] {
+        // SAFETY: the caller has AVX2.
+        unsafe { [_mm256_setzero_ps(); 2] }
+    }
+
+    #[inline(always)]
+    unsafe fn load(lanes: &Lanes) -> [__m256; 2] {
+        // SAFETY: the caller has AVX2; eight numbers lie at each place.
+        unsafe { [_mm256_loadu_ps(lanes.as_ptr()), _mm256_loadu_ps(lanes[8..].as_ptr())] }
+    }
+
+    #[inline(always)]
+    unsafe fn add_product(self, factor: f32, lanes: [__m256; 2]) -> [__m256; 2] {
+        // SAFETY: the caller has AVX2 and FMA.
+        unsafe {
+            let factor = _mm256_set1_ps(factor);
+            [_mm256_fmadd_ps(factor, lanes[0], self[0]), _mm256_fmadd_ps(factor, lanes[1], self[1])]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, lanes: &mut Lanes) {
+        // SAFETY: the caller has AVX2; there is room for eight numbers at each place.
+        unsafe {
+            _mm256_storeu_ps(lanes.as_mut_ptr(), self[0]);
+            _mm256_storeu_ps(lanes[8..].as_mut_ptr(), self[1]);
+        }
+    }
+}
+
+/// `a * b + c`; fused where that is one instruction, since elsewhere it is a call of a library.
+#[inline(always)]
+pub(super) fn multiply_add<I: Instructions>(a: f32, b: f32, c: f32) -> f32 {
+    if I::FMA { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// The first 16 numbers of a slice.
+#[inline(always)]
+pub(super) fn lanes(values: &[f32]) -> &Lanes {
+    values.first_chunk().expect("slices of whole lanes")
+}
+
+/// `e^x` for `x <= 0`, within 2 units in the last place; what would be smaller than the smallest normal number is about that.
+///
+/// The reduction to `2^n e^r` and the polynomial are those of Cephes (Moshier 1992).
+#[inline(always)]
+pub(super) fn exp<I: Instructions>(x: f32) -> f32 {
+    /// Added to a number below 2^22 it leaves the nearest whole number in the last bits.
+    const ROUND: f32 = 12_582_912.0;
+    // Not `max`, which would make a number of what is none.
+    let x = if x < -87.0 { -87.0 } else { x };
+    let shifted = multiply_add::<I>(x, std::f32::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = multiply_add::<I>(n, -0.693_359_4, x);
+    let r = multiply_add::<I>(n, 2.121_944_4e-4, r);
+    let mut p = 1.987_569_1e-4;
+    for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        p = multiply_add::<I>(p, r, coefficient);
+    }
+    let y = multiply_add::<I>(p * r, r, r) + 1.0;
+    f32::from_bits(y.to_bits().wrapping_add(shifted.to_bits() << 23))
+}
+
+/// The sum of the lanes.
+#[inline(always)]
+pub(super) fn sum(lanes: &Lanes) -> f32 {
+    let mut half = [0.0f32; LANES / 2];
+    for (at, half) in half.iter_mut().enumerate() {
+        *half = lanes[at] + lanes[at + LANES / 2];
+    }
+    let quarter = [half[0] + half[4], half[1] + half[5], half[2] + half[6], half[3] + half[7]];
+    (quarter[0] + quarter[2]) + (quarter[1] + quarter[3])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What processors with fused multiply-adds compute, on any.
+    struct Fused;
+
+    impl Instructions for Fused {
+        const FMA: bool = true;
+        type Register = Lanes;
+    }
+
+    #[test]
+    fn exponentials_are_within_two_units_in_the_last_place() {
+        for step in 0..87_000 {
+            let x = -(step as f32) / 1000.0;
+            let exact = f64::from(x).exp();
+            for found in [exp::<Plain>(x), exp::<Fused>(x)] {
+                let unit = f64::from(f32::EPSILON) * exact;
+                assert!((f64::from(found) - exact).abs() <= 2.0 * unit, "e^{x} is {exact}, not {found}");
+            }
+        }
+        assert_eq!(exp::<Plain>(0.0), 1.0);
+        assert!(exp::<Plain>(f32::NEG_INFINITY) < 1e-37);
+        assert!(exp::<Fused>(f32::NEG_INFINITY) < 1e-37);
+    }
+}

@@ -32,8 +32,7 @@ fn texts() -> Vec<String> {
 
 #[test]
 fn texts_in_every_form_that_pyarrow_writes() {
-    let expected: Rows =
-        texts().into_iter().enumerate().map(|(n, text)| (Input::Text(text), Some(Id::Text(format!("key-{n}"))))).collect();
+    let expected: Rows = texts().into_iter().enumerate().map(|(n, text)| (Input::Text(text), Some(Id::Text(format!("key-{n}"))))).collect();
     for name in ["plain", "snappy", "gzip", "lz4", "page-v2", "delta-length", "delta"] {
         assert_eq!(read(name, None, Some("id")).unwrap_or_else(|e| panic!("{name}: {e}")), expected, "{name}");
     }

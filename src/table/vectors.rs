@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
+use super::Id;
 use super::column::{Cells, Kind};
 use super::read::{Scan, Table};
 use super::write::{EMBEDDING, ID, ROW};
-use super::Id;
 use crate::error::{Error, Result};
 
 /// A row of it: its number in the input, its id, its vector.

@@ -34,6 +34,8 @@ pub(super) struct Names {
 /// The rows of the inputs that belong to a shard, in order.
 pub(super) struct Texts {
     waiting: VecDeque<(PathBuf, Rows)>,
+    /// Whether the first of them is in `seen`.
+    noted: bool,
     names: Names,
     shard: Shard,
     total: Option<u64>,
@@ -99,7 +101,15 @@ impl Texts {
             waiting.push_back((path.clone(), rows));
         }
         let names = names.clone();
-        Ok(Texts { waiting, names, shard, total, hash: Sha256::new(), seen: Rc::new(RefCell::new(Seen { id_kind, ..Seen::default() })) })
+        Ok(Texts {
+            waiting,
+            noted: false,
+            names,
+            shard,
+            total,
+            hash: Sha256::new(),
+            seen: Rc::new(RefCell::new(Seen { id_kind, ..Seen::default() })),
+        })
     }
 
     /// How many rows there are in all, if the files say so.
@@ -127,14 +137,16 @@ impl Texts {
             };
             let mut seen = self.seen.borrow_mut();
             let row = seen.rows;
-            // A file is noted with its first row, and an empty one never.
-            let named = |path: &Path| if is_standard(path) { PathBuf::from(STANDARD_INPUT) } else { path.to_path_buf() };
             let Some((input, id)) = read else {
                 self.waiting.pop_front();
+                self.noted = false;
                 continue;
             };
-            if seen.files.last().is_none_or(|(_, last, _)| *last != named(path)) {
-                seen.files.push((row, named(path), matches!(rows, Rows::Lines(_))));
+            // A file is noted with its first row, and an empty one never.
+            if !self.noted {
+                self.noted = true;
+                let named = if is_standard(path) { PathBuf::from(STANDARD_INPUT) } else { path.clone() };
+                seen.files.push((row, named, matches!(rows, Rows::Lines(_))));
             }
             if let Some(id) = &id
                 && *seen.id_kind.get_or_insert(id.kind()) != id.kind()

@@ -35,9 +35,6 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let form = Form::of(path).ok_or_else(|| Error::usage("the output's name must end with .npy, .jsonl or .parquet").at(path))?;
     let mut shards = open(&arguments.shards)?;
     let facts = Facts { shard: None, ..shards[0].facts.clone() };
-    if facts.ids.is_some() && form == Form::Npy {
-        context.report.note("note: a .npy file has no place for ids; they are left out");
-    }
     let progress = context.report.progress();
     let job = Job::new(progress.as_ref(), &context.cancel);
     progress.begin("merging", Some(facts.rows), "vectors");
@@ -63,6 +60,9 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         out.finish(&facts)
     })?;
     progress.end("");
+    if facts.ids.is_some() && form == Form::Npy {
+        context.report.note("note: a .npy file has no place for ids; they were left out");
+    }
     let value = json!({
         "output": path, "vectors": facts.rows, "dimensions": facts.dimensions, "shards": shards.len(), "fingerprint": facts.fingerprint,
     });

@@ -71,7 +71,7 @@ impl Seen {
 
 enum Rows {
     Lines(Lines),
-    Table(TextTable),
+    Table(Box<TextTable>),
 }
 
 impl Texts {
@@ -91,7 +91,7 @@ impl Texts {
                         return Err(Error::usage("its ids are of another type than those of the files before it").at(path));
                     }
                     id_kind = table.id_kind();
-                    Rows::Table(table)
+                    Rows::Table(Box::new(table))
                 }
                 false => {
                     total = None;

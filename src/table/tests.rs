@@ -1,5 +1,7 @@
 //! Files that pyarrow wrote (tests/fixtures/parquet), our own files read back, and damage.
 
+#![allow(clippy::disallowed_methods)] // Tests make and break files by themselves.
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -15,7 +15,7 @@ from pathlib import Path
 # A room may import itself and the rooms before it. A name that is not here is no room: a new room is added here, in its place.
 ROOMS = [
     "error", "fs", "progress", "metrics",
-    "recipe", "model", "embed", "store", "scrape", "pairs", "train", "index", "search",
+    "recipe", "model", "embed", "table", "store", "scrape", "pairs", "train", "index", "search",
     "eval", "bench", "share", "serve", "cli",
 ]
 
@@ -28,6 +28,8 @@ DOORMEN = {
     "ureq": "src/model/hub",
     "rustls": "src/model/hub",
     "tokenizers": "src/embed",
+    "bytes": "src/table",
+    "parquet": "src/table",
     "rusqlite": "src/store",
     "ndarray": "src/train",
     "usearch": "src/index",

@@ -1,39 +1,49 @@
-//! `patina embed`: lines in, vectors out, in the same order.
+//! `patina embed`: texts in, vectors out, in the same order; everything, or one shard of it.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use serde::Deserialize;
+use serde_json::json;
 
 use crate::cli::Context;
+use crate::cli::facts::Facts;
 use crate::cli::project::Project;
+use crate::cli::report::plural;
 use crate::cli::setup::{self, Overrides};
-use crate::cli::vectors_out::{Npy, json_line};
+use crate::cli::shard::Shard;
+use crate::cli::shards_in;
+use crate::cli::texts_in::{Names, Texts};
+use crate::cli::vectors_out::{Beside, Form, VectorsOut, json_line, last_line};
 use crate::embed::select::Purpose;
-use crate::embed::{Embedder, Input, Order, TextKind};
+use crate::embed::{Embedder, Order, Settings, TextKind, fingerprint};
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::progress::Job;
-
-/// Bytes of one input line that are read.
-const LINE_LIMIT: usize = 64 << 20;
-
-/// What standard input is called where a file is named.
-const STANDARD_INPUT: &str = "<standard input>";
+use crate::table::IdKind;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// A model's name, hub id or folder; the project's model if left out.
     #[arg(long, value_name = "NAME|FOLDER")]
     model: Option<String>,
-    /// Where lines come from; `-` is standard input.
+    /// Where texts come from: lines, .jsonl or .parquet; `-` is standard input. Several files are read one after the other.
     #[arg(long, value_name = "FILE", default_value = "-")]
-    input: PathBuf,
-    /// Where vectors go: a .npy or .jsonl file, or `-` for JSON lines on standard output.
+    input: Vec<PathBuf>,
+    /// Where vectors go: a .npy, .jsonl or .parquet file, or `-` for JSON lines on standard output.
     #[arg(long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
+    /// The column of Parquet, or field of JSON lines, with strings or lists of token ids; `text` or `input_ids` if left out.
+    #[arg(long, value_name = "NAME")]
+    text_column: Option<String>,
+    /// The column or field with each row's id, a string or integer, which is kept beside the vector.
+    #[arg(long, value_name = "NAME")]
+    id_column: Option<String>,
+    /// Embed shard I of N alone, counted from 0: 0/4 to 3/4. `patina merge` puts them together.
+    #[arg(long, value_name = "I/N")]
+    shard: Option<String>,
+    /// Do nothing if the output is there, whole, and of the same model, settings and shard.
+    #[arg(long)]
+    skip_existing: bool,
     /// The runtime: auto, onnx or mlx.
     #[arg(long, value_name = "R")]
     runtime: Option<String>,
@@ -60,14 +70,24 @@ enum Kind {
     Document,
 }
 
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Query => "query",
+            Kind::Document => "document",
+        }
+    }
+}
+
 enum Output {
-    Npy(PathBuf),
-    Jsonl(PathBuf),
+    File(PathBuf, Form),
     Standard,
 }
 
 pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let output = output(&arguments.output)?;
+    let shard = arguments.shard.as_deref().map(Shard::parse).transpose()?;
+    check(&output, shard, &arguments)?;
     let overrides = Overrides {
         runtime: arguments.runtime,
         precision: arguments.precision,
@@ -75,157 +95,149 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         dimensions: arguments.dimensions,
         prompt: arguments.prompt,
     };
-    let settings = match &arguments.model {
-        Some(model) => setup::for_model(model, &Project::at(context.project.as_deref())?.root, &overrides, Purpose::Bulk)?,
-        None => setup::for_project(&Project::find(context.project.as_deref())?, &overrides, Purpose::Bulk)?.settings,
+    let (model, settings) = match arguments.model {
+        Some(model) => {
+            let settings = setup::for_model(&model, &Project::at(context.project.as_deref())?.root, &overrides, Purpose::Bulk)?;
+            (model, settings)
+        }
+        None => {
+            let setup = setup::for_project(&Project::find(context.project.as_deref())?, &overrides, Purpose::Bulk)?;
+            (setup.plan.embedding_model.to_string(), setup.settings)
+        }
     };
-    let lines = Lines::open(&arguments.input)?;
-    let from = lines.path.display().to_string();
+    let names = Names { text: arguments.text_column, id: arguments.id_column };
+    let texts = Texts::open(&arguments.input, &names, shard.unwrap_or(Shard::WHOLE))?;
+    let mut facts = facts(&settings, model, arguments.kind, shard);
+    if let (true, Output::File(path, form)) = (arguments.skip_existing, &output)
+        && let Some(found) = existing(path, *form, &facts, names.id.is_some(), texts.rows())
+    {
+        let vectors = usize::try_from(found.own_rows()).unwrap_or(usize::MAX);
+        context.report.note(&format!("{} is there and whole ({}); nothing was done", path.display(), plural(vectors, "vector")));
+        return summary(context, path, &found, true);
+    }
     let mut embedder = Embedder::open(settings)?;
+    facts.dimensions = embedder.info().dimensions;
     let kind = match arguments.kind {
         Kind::Query => TextKind::Query,
         Kind::Document => TextKind::Document,
     };
     let progress = context.report.progress();
     let job = Job::new(progress.as_ref(), &context.cancel);
-    let name = |number: usize| format!("line {} of {from}", number + 1);
-    progress.begin("embedding", None, "texts");
+    let own = shard.unwrap_or(Shard::WHOLE);
+    let seen = texts.seen();
+    let beside = Beside { dimensions: facts.dimensions, ids: names.id.is_some(), id_kind: seen.borrow().id_kind, shard: shard.is_some() };
+    let row = |number: usize| own.row(number as u64);
+    let name = |number: usize| seen.borrow().name(row(number));
+    progress.begin("embedding", texts.rows().map(|rows| own.count(rows)), "texts");
+    // Vectors come in the order of the texts, so that the first id that waits is this one's.
+    let id = || seen.borrow_mut().ids.pop_front().flatten();
+    let told = |facts: &mut Facts| {
+        let mut seen = seen.borrow_mut();
+        facts.rows = seen.rows;
+        facts.ids = names.id.as_ref().map(|_| seen.id_kind.unwrap_or(IdKind::Text));
+        facts.input_sha256 = std::mem::take(&mut seen.sha256);
+    };
     match output {
         Output::Standard => {
-            embedder.embed(lines, kind, Order::AsGiven, job, name, |_, vector| context.report.write(json_line(vector).as_bytes()))
+            let shown = shard.is_some();
+            embedder.embed(texts, kind, Order::AsGiven, job, name, |number, vector| {
+                context.report.write(json_line(shown.then(|| row(number)), id().as_ref(), vector).as_bytes())
+            })?;
+            told(&mut facts);
+            if shown {
+                context.report.write(last_line(&facts).as_bytes())?;
+            }
+            progress.end("");
+            Ok(())
         }
-        Output::Jsonl(path) => {
-            // An iterator cannot fail inside of `write_atomic`'s closure, so the error is carried out by hand.
-            let mut failed = None;
-            let written = fs::write_atomic(&path, |out| {
-                let sink = |_, vector: &[f32]| out.write_all(json_line(vector).as_bytes()).map_err(|e| Error::io("write", &path, e));
-                embedder.embed(lines, kind, Order::AsGiven, job, name, sink).map_err(|e| {
-                    failed = Some(e);
-                    io::Error::other("embedding failed")
-                })
-            });
-            failed.map_or(written, Err)
+        Output::File(path, form) => {
+            fs::replace_file(&path, |aside| {
+                let mut out = VectorsOut::begin(form, aside, &path, beside)?;
+                let sink = |number, vector: &[f32]| out.row(row(number), id().as_ref(), vector);
+                embedder.embed(texts, kind, Order::AsGiven, job, name, sink)?;
+                told(&mut facts);
+                out.finish(&facts)
+            })?;
+            progress.end("");
+            summary(context, &path, &facts, false)
         }
-        Output::Npy(path) => fs::replace_file(&path, |aside| {
-            let mut npy = Npy::begin(aside)?;
-            embedder
-                .embed(lines, kind, Order::AsGiven, job, name, |_, vector| npy.row(vector).map_err(|e| Error::io("write", &path, e)))?;
-            npy.finish(embedder.info().dimensions).map_err(|e| Error::io("write", &path, e))
-        }),
-    }?;
-    progress.end("");
-    Ok(())
+    }
+}
+
+/// A script that asked for JSON is told what was written.
+fn summary(context: &Context, path: &Path, facts: &Facts, skipped: bool) -> Result<()> {
+    if !context.report.is_json() {
+        return Ok(());
+    }
+    let value = json!({
+        "output": path, "vectors": facts.own_rows(), "dimensions": facts.dimensions, "rows": facts.rows,
+        "shard": facts.shard.map(|shard| shard.to_string()), "fingerprint": facts.fingerprint, "skipped": skipped,
+    });
+    context.report.result(&value, |_| String::new())
 }
 
 fn output(path: &Path) -> Result<Output> {
     if path.is_dir() {
-        return Err(Error::usage("the output is a folder").at(path).hint("name a .npy or .jsonl file in it"));
+        return Err(Error::usage("the output is a folder").at(path).hint("name a .npy, .jsonl or .parquet file in it"));
     }
-    match path.extension().and_then(|e| e.to_str()) {
-        _ if path == Path::new("-") => Ok(Output::Standard),
-        Some("npy") => Ok(Output::Npy(path.to_path_buf())),
-        Some("jsonl") => Ok(Output::Jsonl(path.to_path_buf())),
-        _ => Err(Error::usage("the output's name must end with .npy or .jsonl, or be `-`").at(path)),
+    if path == Path::new("-") {
+        return Ok(Output::Standard);
+    }
+    let form = Form::of(path);
+    form.map(|form| Output::File(path.to_path_buf(), form))
+        .ok_or_else(|| Error::usage("the output's name must end with .npy, .jsonl or .parquet, or be `-`").at(path))
+}
+
+/// What a form of output cannot hold.
+fn check(output: &Output, shard: Option<Shard>, arguments: &Arguments) -> Result<()> {
+    if let (Output::File(path, Form::Npy), Some(_)) = (output, shard) {
+        return Err(Error::usage("a .npy file has no place for the numbers of a shard's rows")
+            .at(path)
+            .hint("write shards as .parquet or .jsonl; `patina merge` puts them together, as .npy too"));
+    }
+    if let (Output::File(path, Form::Npy), Some(_)) = (output, &arguments.id_column) {
+        return Err(Error::usage("a .npy file has no place for ids").at(path).hint("write .parquet or .jsonl"));
+    }
+    let tells = match output {
+        Output::File(_, Form::Parquet) => true,
+        Output::File(_, Form::Jsonl) => shard.is_some(),
+        _ => false,
+    };
+    if arguments.skip_existing && !tells {
+        return Err(Error::usage("--skip-existing needs an output that says what is in it")
+            .at(&arguments.output)
+            .hint("write .parquet, or a shard as .jsonl"));
+    }
+    Ok(())
+}
+
+fn facts(settings: &Settings, model: String, kind: Kind, shard: Option<Shard>) -> Facts {
+    Facts {
+        fingerprint: fingerprint(settings),
+        kind: kind.name().to_owned(),
+        model,
+        model_sha256: settings.identity.clone(),
+        dimensions: 0,
+        rows: 0,
+        input_sha256: String::new(),
+        ids: None,
+        shard,
     }
 }
 
-/// The inputs of a file or of standard input, line by line.
-struct Lines {
-    reader: Box<dyn BufRead>,
-    path: PathBuf,
-    number: usize,
-    /// Every line must be JSON.
-    strict: bool,
-}
-
-impl Lines {
-    fn open(path: &Path) -> Result<Lines> {
-        if path == Path::new("-") {
-            return Ok(Lines { reader: Box::new(BufReader::new(io::stdin())), path: STANDARD_INPUT.into(), number: 0, strict: false });
-        }
-        let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
-        Ok(Lines {
-            reader: Box::new(BufReader::new(file)),
-            path: path.to_path_buf(),
-            number: 0,
-            strict: path.extension().is_some_and(|e| e == "jsonl"),
-        })
-    }
-
-    fn read(&mut self) -> Result<Option<Input>> {
-        let mut line = Vec::new();
-        let mut limited = io::Read::take(&mut self.reader, LINE_LIMIT as u64 + 1);
-        let n = limited.read_until(b'\n', &mut line).map_err(|e| Error::io("read", &self.path, e))?;
-        if n == 0 {
-            return Ok(None);
-        }
-        self.number += 1;
-        let wrong = |message: String, column: usize| Error::usage(message).at_line(&self.path, self.number, column);
-        if line.len() > LINE_LIMIT {
-            return Err(wrong(format!("the line has more than {LINE_LIMIT} bytes"), 1));
-        }
-        if line.ends_with(b"\n") {
-            line.pop();
-        }
-        if line.ends_with(b"\r") {
-            line.pop();
-        }
-        let line = String::from_utf8(line)
-            .map_err(|e| wrong("the line is not UTF-8".into(), e.utf8_error().valid_up_to() + 1).hint("convert the input to UTF-8"))?;
-        parse(line, self.strict)
-            .map(Some)
-            .map_err(|message| wrong(message, 1).hint("a JSON line has `text` (a string) or `input_ids` (a list of token ids)"))
-    }
-}
-
-impl Iterator for Lines {
-    type Item = Result<Input>;
-
-    fn next(&mut self) -> Option<Result<Input>> {
-        self.read().transpose()
-    }
-}
-
-#[derive(Deserialize)]
-struct JsonLine {
-    text: Option<String>,
-    input_ids: Option<Vec<u32>>,
-}
-
-/// A line that parses as a JSON object is one; everything else is plain text, an empty line too. In a .jsonl file (`strict`) every
-/// line must be an object: a cut-off one is no text.
-fn parse(line: String, strict: bool) -> Result<Input, String> {
-    let begins_as_one = line.trim_start().starts_with('{');
-    let is_one = strict || begins_as_one && serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&line).is_ok();
-    if !is_one {
-        return Ok(Input::Text(line));
-    }
-    match serde_json::from_str(&line) {
-        Ok(JsonLine { text: Some(text), input_ids: None }) => Ok(Input::Text(text)),
-        Ok(JsonLine { text: None, input_ids: Some(ids) }) => Ok(Input::Ids(ids)),
-        Ok(JsonLine { text: Some(_), .. }) => Err("the line has both `text` and `input_ids`".into()),
-        Ok(_) => Err("the line has neither `text` nor `input_ids`".into()),
-        Err(e) => Err(format!("the line does not fit: {e}")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_text_or_json_objects() {
-        assert_eq!(parse("plain".into(), false), Ok(Input::Text("plain".into())));
-        assert_eq!(parse("{not json".into(), false), Ok(Input::Text("{not json".into())));
-        assert_eq!(parse(String::new(), false), Ok(Input::Text(String::new())));
-        assert_eq!(parse(r#"{"text": "a", "id": 7}"#.into(), false), Ok(Input::Text("a".into())));
-        assert_eq!(parse(r#"{"input_ids": [1, 2]}"#.into(), false), Ok(Input::Ids(vec![1, 2])));
-        assert!(parse(r#"{"text": "cut o"#.into(), true).is_err());
-        assert!(parse("plain".into(), true).is_err());
-        for wrong in
-            [r#"{"input_ids": [-1]}"#, r#"{"input_ids": "a"}"#, r#"{"txt": "a"}"#, r#"{"text": "a", "input_ids": [1]}"#, r#"{"text": 5}"#]
-        {
-            assert!(parse(wrong.into(), false).is_err(), "{wrong}");
-        }
-    }
+/// What an output that is there says of itself, if that is what would be made. The inputs are not read for it: only how many rows they
+/// have is compared, where they say it.
+fn existing(path: &Path, form: Form, wanted: &Facts, ids: bool, rows: Option<u64>) -> Option<Facts> {
+    let found = shards_in::whole(path, form).ok()?;
+    let same = Facts {
+        dimensions: found.dimensions,
+        rows: found.rows,
+        input_sha256: found.input_sha256.clone(),
+        ids: found.ids.filter(|_| ids),
+        // One model may have several names.
+        model: found.model.clone(),
+        ..wanted.clone()
+    };
+    let same = found == same && found.ids.is_some() == ids;
+    (same && rows.is_none_or(|rows| rows == found.rows)).then_some(found)
 }

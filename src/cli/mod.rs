@@ -4,9 +4,11 @@ mod bars;
 mod doctor;
 mod embed;
 mod eval;
+mod facts;
 mod init;
 mod lock;
 mod machine;
+mod merge;
 mod model;
 mod oxidize;
 mod parity;
@@ -18,7 +20,10 @@ mod runtime;
 mod scrape;
 mod scry;
 mod setup;
+mod shard;
+mod shards_in;
 mod status;
+mod texts_in;
 mod validate;
 mod vectors_out;
 mod verdicts;
@@ -64,8 +69,10 @@ enum Command {
     Oxidize(oxidize::Arguments),
     /// Search the project.
     Scry(scry::Arguments),
-    /// Embed lines of text, or of JSON with `text` or `input_ids`.
+    /// Embed texts or token ids: lines, JSON lines, or Parquet; all of them, or one shard.
     Embed(embed::Arguments),
+    /// Put the shards of `patina embed --shard` together, in the order of their input.
+    Merge(merge::Arguments),
     /// What the project has, and whether it is up to date.
     Status(status::Arguments),
     /// What this machine and build offer: runtimes, libraries, models, and what was chosen and why.
@@ -111,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Oxidize(arguments) => oxidize::run(&context, arguments),
         Command::Scry(arguments) => scry::run(&context, arguments),
         Command::Embed(arguments) => embed::run(&context, arguments),
+        Command::Merge(arguments) => merge::run(&context, arguments),
         Command::Status(arguments) => status::run(&context, arguments),
         Command::Doctor(arguments) => doctor::run(&context, arguments),
         Command::Lock(arguments) => lock::run(&context, arguments),

@@ -34,6 +34,11 @@ impl Report {
         if self.quiet || (self.json && !terminal) { Box::new(Silent) } else { Box::new(Bars::new(terminal)) }
     }
 
+    /// Whether a script asked for JSON.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// A result: `text` for people, `value` as JSON for scripts.
     pub fn result(&self, value: &impl Serialize, text: impl FnOnce(&Style) -> String) -> Result<()> {
         let out = match self.json {

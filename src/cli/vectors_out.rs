@@ -1,10 +1,15 @@
-//! Writing vectors one by one: NumPy's .npy, or JSON lines.
+//! Writing vectors one by one: NumPy's .npy, JSON lines, or Parquet.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
+use crate::cli::VERSION;
+use crate::cli::facts::Facts;
 use crate::error::{Error, Result};
+use crate::table::{Id, IdKind, VectorWriter};
 
 /// The bytes of our .npy header, fixed so that it can be written again once the number of rows is known; a multiple of 64, as
 /// the format asks for (NEP 1, version 1.0).
@@ -52,10 +57,20 @@ fn npy_header(rows: usize, dimensions: usize) -> Vec<u8> {
     header
 }
 
-/// One line of JSON: `{"embedding": [...]}`, with the shortest digits that read back as the same f32.
-pub(super) fn json_line(vector: &[f32]) -> String {
-    let mut line = String::with_capacity(vector.len() * 12 + 16);
-    line.push_str("{\"embedding\":[");
+/// One line of JSON: `{"row": 7, "id": "a", "embedding": [...]}`, row and id where there are any, with the shortest digits that read back
+/// as the same f32.
+pub(super) fn json_line(row: Option<u64>, id: Option<&Id>, vector: &[f32]) -> String {
+    let mut line = String::with_capacity(vector.len() * 12 + 32);
+    line.push('{');
+    if let Some(row) = row {
+        line.push_str(&format!("\"row\":{row},"));
+    }
+    match id {
+        Some(Id::Number(id)) => line.push_str(&format!("\"id\":{id},")),
+        Some(Id::Text(id)) => line.push_str(&format!("\"id\":{},", serde_json::Value::from(id.as_str()))),
+        None => {}
+    }
+    line.push_str("\"embedding\":[");
     for (at, value) in vector.iter().enumerate() {
         if at > 0 {
             line.push(',');
@@ -65,6 +80,97 @@ pub(super) fn json_line(vector: &[f32]) -> String {
     }
     line.push_str("]}\n");
     line
+}
+
+/// The last line of a shard: what the file says about itself.
+pub(super) fn last_line(facts: &Facts) -> String {
+    format!("{}\n", json!({ "patina": facts.pairs() }))
+}
+
+/// What a file of vectors is written as, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Npy,
+    Jsonl,
+    Parquet,
+}
+
+impl Form {
+    /// The form that a name asks for.
+    pub fn of(path: &Path) -> Option<Form> {
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("npy") => Some(Form::Npy),
+            Some("jsonl") => Some(Form::Jsonl),
+            Some("parquet") => Some(Form::Parquet),
+            _ => None,
+        }
+    }
+}
+
+/// What the rows of a file have beside their vectors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Beside {
+    pub dimensions: usize,
+    /// Whether rows have ids.
+    pub ids: bool,
+    /// What ids are, if it is known.
+    pub id_kind: Option<IdKind>,
+    /// Whether JSON lines have the row's number, and the file a last line about itself.
+    pub shard: bool,
+}
+
+/// A file of vectors that is being written.
+pub(super) struct VectorsOut {
+    file: Open,
+    path: PathBuf,
+    beside: Beside,
+}
+
+enum Open {
+    Npy(Npy),
+    Jsonl(BufWriter<File>),
+    Parquet(Box<VectorWriter>),
+}
+
+impl VectorsOut {
+    /// Begins a file at `aside`; whoever calls puts it into place as `path` when it is finished.
+    pub fn begin(form: Form, aside: &Path, path: &Path, beside: Beside) -> Result<VectorsOut> {
+        let file = match form {
+            Form::Npy => Open::Npy(Npy::begin(aside)?),
+            Form::Jsonl => Open::Jsonl(BufWriter::new(
+                OpenOptions::new().write(true).create(true).truncate(true).open(aside).map_err(|e| Error::io("write", path, e))?,
+            )),
+            Form::Parquet => {
+                let by = format!("patina {VERSION}");
+                let writer = VectorWriter::begin(aside, path, &by, beside.dimensions, beside.ids, beside.id_kind)?;
+                Open::Parquet(Box::new(writer))
+            }
+        };
+        Ok(VectorsOut { file, path: path.to_path_buf(), beside })
+    }
+
+    /// The next row.
+    pub fn row(&mut self, row: u64, id: Option<&Id>, vector: &[f32]) -> Result<()> {
+        let written = match &mut self.file {
+            Open::Npy(npy) => npy.row(vector),
+            Open::Jsonl(out) => out.write_all(json_line(self.beside.shard.then_some(row), id, vector).as_bytes()),
+            Open::Parquet(writer) => return writer.row(row, id, vector),
+        };
+        written.map_err(|e| Error::io("write", &self.path, e))
+    }
+
+    /// Ends the file with what it says about itself, where its form has a place for that.
+    pub fn finish(self, facts: &Facts) -> Result<()> {
+        let written = match self.file {
+            Open::Npy(npy) => npy.finish(self.beside.dimensions),
+            Open::Jsonl(mut out) => {
+                let last = if self.beside.shard { last_line(facts) } else { String::new() };
+                out.write_all(last.as_bytes()).and_then(|()| out.flush())
+            }
+            Open::Parquet(writer) => return writer.finish(&facts.pairs()),
+        };
+        written.map_err(|e| Error::io("write", &self.path, e))
+    }
 }
 
 #[cfg(test)]
@@ -85,9 +191,11 @@ mod tests {
     #[test]
     fn json_lines_read_back_as_the_same_floats() {
         let vector = [0.1f32, -1.0e-20, 3.4e38, 0.0, -0.0, 1.0 / 3.0];
-        let line = json_line(&vector);
+        let line = json_line(Some(7), Some(&Id::Text("a \"quoted\" id".into())), &vector);
         let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         let back: Vec<f32> = value["embedding"].as_array().expect("numbers").iter().map(|v| v.as_f64().expect("a number") as f32).collect();
         assert_eq!(back, vector);
+        assert_eq!((&value["row"], &value["id"]), (&json!(7), &json!("a \"quoted\" id")));
+        assert_eq!(json_line(None, None, &[0.5]), "{\"embedding\":[0.5]}\n");
     }
 }

@@ -222,7 +222,7 @@ fn an_output_of_an_unknown_kind() {
     snap!(place().run(["embed", "--model", "./model", "--output", "v.csv"]), @r#"
     exit 2
     --- stderr
-    error: v.csv: the output's name must end with .npy or .jsonl, or be `-`
+    error: v.csv: the output's name must end with .npy, .jsonl or .parquet, or be `-`
     "#);
 }
 

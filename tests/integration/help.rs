@@ -17,7 +17,8 @@ fn help() {
       scrape    Gather session notes, git history, code and documents into .patina/data/patina.db
       oxidize   Embed what is new, build the index, and train and judge the recipe's projections
       scry      Search the project
-      embed     Embed lines of text, or of JSON with `text` or `input_ids`
+      embed     Embed texts or token ids: lines, JSON lines, or Parquet; all of them, or one shard
+      merge     Put the shards of `patina embed --shard` together, in the order of their input
       status    What the project has, and whether it is up to date
       doctor    What this machine and build offer: runtimes, libraries, models, and what was chosen and
                 why
@@ -149,15 +150,24 @@ fn help_of_embed() {
     snap!(Place::new().run(["embed", "--help"]), @r#"
     exit 0
     --- stdout
-    Embed lines of text, or of JSON with `text` or `input_ids`
+    Embed texts or token ids: lines, JSON lines, or Parquet; all of them, or one shard
 
     Usage: patina embed [OPTIONS]
 
     Options:
           --model <NAME|FOLDER>  A model's name, hub id or folder; the project's model if left out
-          --input <FILE>         Where lines come from; `-` is standard input [default: -]
-          --output <FILE>        Where vectors go: a .npy or .jsonl file, or `-` for JSON lines on
-                                 standard output [default: -]
+          --input <FILE>         Where texts come from: lines, .jsonl or .parquet; `-` is standard
+                                 input. Several files are read one after the other [default: -]
+          --output <FILE>        Where vectors go: a .npy, .jsonl or .parquet file, or `-` for JSON
+                                 lines on standard output [default: -]
+          --text-column <NAME>   The column of Parquet, or field of JSON lines, with strings or lists of
+                                 token ids; `text` or `input_ids` if left out
+          --id-column <NAME>     The column or field with each row's id, a string or integer, which is
+                                 kept beside the vector
+          --shard <I/N>          Embed shard I of N alone, counted from 0: 0/4 to 3/4. `patina merge`
+                                 puts them together
+          --skip-existing        Do nothing if the output is there, whole, and of the same model,
+                                 settings and shard
           --runtime <R>          The runtime: auto, onnx or mlx
           --precision <P>        The precision: f32
           --threads <N>          Threads that compute one batch
@@ -172,6 +182,30 @@ fn help_of_embed() {
                                  standard error
       -q, --quiet                Say nothing but results and errors
       -h, --help                 Print help
+    "#);
+}
+
+#[test]
+fn help_of_merge() {
+    snap!(Place::new().run(["merge", "--help"]), @r#"
+    exit 0
+    --- stdout
+    Put the shards of `patina embed --shard` together, in the order of their input
+
+    Usage: patina merge [OPTIONS] --output <FILE> <SHARD>...
+
+    Arguments:
+      <SHARD>...  All shards that `patina embed --shard` wrote of the same input, .parquet or .jsonl, in
+                  any order
+
+    Options:
+          --output <FILE>  Where the vectors go: a .npy, .jsonl or .parquet file
+      -C, --project <DIR>  Work on the project in this folder instead of the one around the current
+                           folder
+          --json           Write machine-readable JSON to standard output, and errors as JSON to
+                           standard error
+      -q, --quiet          Say nothing but results and errors
+      -h, --help           Print help
     "#);
 }
 

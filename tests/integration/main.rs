@@ -25,6 +25,7 @@ mod project_states;
 mod projections;
 mod reference;
 mod runtimes;
+mod shards;
 mod stale;
 mod swap;
 mod validate;

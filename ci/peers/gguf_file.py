@@ -20,6 +20,12 @@ LAYER = {
 }
 
 
+def piece(name):
+    if name.startswith("[") and name.endswith("]"):
+        return name
+    return name[2:] if name.startswith("##") else "\u2581" + name
+
+
 def vocabulary(writer, model):
     tokenizer = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))
     ids = tokenizer["model"]["vocab"]
@@ -27,7 +33,7 @@ def vocabulary(writer, model):
     names = sorted(ids, key=ids.get)
     writer.add_vocab_size(len(names))
     writer.add_tokenizer_model("bert")
-    writer.add_token_list([name if name.startswith("[") and name.endswith("]") else name[2:] if name.startswith("##") else "\u2581" + name for name in names])
+    writer.add_token_list([piece(name) for name in names])
     writer.add_token_types([gguf.TokenType.CONTROL if name in special else gguf.TokenType.NORMAL for name in names])
     writer.add_token_type_count(2)
     writer.add_bos_token_id(ids["[CLS]"])

@@ -33,7 +33,8 @@ def sentence_transformers_onnx(files, threads):
     folder, name = os.path.split(files)
     settings = {"file_name": name, "provider": "CPUExecutionProvider", "session_options": options}
     model = package.SentenceTransformer(folder, device="cpu", backend="onnx", model_kwargs=settings)
-    return lambda texts: model.encode(texts, batch_size=32, normalize_embeddings=True), f"{package.__version__}, onnxruntime {onnxruntime.__version__}"
+    version = f"{package.__version__}, onnxruntime {onnxruntime.__version__}"
+    return lambda texts: model.encode(texts, batch_size=32, normalize_embeddings=True), version
 
 
 def fastembed(files, threads, batch=256):
@@ -46,14 +47,15 @@ def fastembed(files, threads, batch=256):
     package.TextEmbedding.add_custom_model(
         model="local/model", pooling=PoolingType.MEAN, normalization=True, sources=source, dim=size, model_file=name)
     model = package.TextEmbedding("local/model", specific_model_path=folder, threads=threads)
-    return lambda texts: numpy.stack(list(model.embed(texts, batch_size=batch))), f"{package.__version__}, onnxruntime {onnxruntime.__version__}"
+    version = f"{package.__version__}, onnxruntime {onnxruntime.__version__}"
+    return lambda texts: numpy.stack(list(model.embed(texts, batch_size=batch))), version
 
 
 def llama(files, threads):
     """One text a call: in batches of several its attention goes over all of them, which costs more than it saves."""
     import llama_cpp as package
-    model = package.Llama(
-        files, embedding=True, n_ctx=512, n_batch=512, n_ubatch=512, n_threads=threads, n_threads_batch=threads, flash_attn=True, verbose=False)
+    sizes = {"n_ctx": 512, "n_batch": 512, "n_ubatch": 512, "n_threads": threads, "n_threads_batch": threads}
+    model = package.Llama(files, embedding=True, flash_attn=True, verbose=False, **sizes)
     return lambda texts: numpy.asarray([model.embed([text], normalize=True)[0] for text in texts], dtype="float32"), package.__version__
 
 

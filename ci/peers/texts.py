@@ -54,7 +54,8 @@ def main():
         (out / f"{name}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in content), encoding="utf-8")
     facts = {"limit": limit, "cut": sum(a != b for a, b in zip(texts, cut)), "mixed": {
         "texts": len(texts), "tokens": sum(min(len(e.ids), limit - SPECIAL) + SPECIAL for e in encodings)}}
-    facts |= {name: {"texts": len(content), "tokens": len(content) * length} for name, content, length in (("short", short, SHORT), ("query", query, QUERY))}
+    for name, content, length in (("short", short, SHORT), ("query", query, QUERY)):
+        facts[name] = {"texts": len(content), "tokens": len(content) * length}
     (out / "facts.json").write_text(json.dumps(facts))
 
 

@@ -1,0 +1,97 @@
+//! Charts of one line a cell, with names to read from left to right: beside the lines where there is room, else above them.
+
+use super::axis::Axis;
+use super::{Frame, fit, label, segment, text_width};
+use crate::bench::report::markup::{Element, el};
+
+/// Lines that belong together.
+pub(super) struct Group<'g> {
+    pub head: Option<String>,
+    pub lines: Vec<Line<'g>>,
+}
+
+/// A line. What is drawn gets where a value stands, the middle of the line, and its height.
+pub(super) struct Line<'g> {
+    pub name: String,
+    /// The reference.
+    pub strong: bool,
+    /// The figures in words, at the right.
+    pub value: String,
+    /// All that is known of it, for who points at it.
+    pub title: String,
+    pub draw: Box<dyn Fn(&dyn Fn(f64) -> f64, f64, f64) -> Vec<Element> + 'g>,
+}
+
+const HEAD: f64 = 30.0;
+const TICKS: f64 = 22.0;
+/// With more lines the ticks stand above them, too.
+const FAR: usize = 12;
+
+/// Lays lines out. `name` says what the axis counts.
+pub(super) fn lay(frame: Frame, groups: &[Group<'_>], axis: &Axis, name: &str) -> (Vec<Element>, f64) {
+    let lines = || groups.iter().flat_map(|group| &group.lines);
+    let values = lines().map(|line| text_width(&line.value)).fold(0.0, f64::max);
+    let names = lines().map(|line| text_width(&line.name)).fold(0.0, f64::max);
+    let (left, right, step, thick) = match frame.narrow {
+        true => (6.0, 6.0, 44.0, 13.0),
+        false => (names.min(310.0) + 14.0, values + 14.0, 27.0, 15.0),
+    };
+    let plot = frame.width - left - right;
+    let x = |value: f64| left + plot * axis.at(value);
+    let top = if lines().count() > FAR { TICKS + 4.0 } else { 4.0 };
+    let (mut y, mut marks) = (top, Vec::new());
+    for group in groups {
+        if let Some(head) = &group.head {
+            marks.push(label(0.0, y + 19.0, "head", &fit(head, frame.width)));
+            y += HEAD;
+        }
+        for line in &group.lines {
+            let class = if line.strong { "name strong" } else { "name" };
+            let (middle, mut row) = match frame.narrow {
+                true => {
+                    let name = label(0.0, y + 14.0, class, &fit(&line.name, frame.width - values - 10.0));
+                    (y + 28.0, vec![name, label(frame.width, y + 14.0, "value", &line.value)])
+                }
+                false => {
+                    let name = label(left - 10.0, y + step / 2.0 + 4.5, &format!("{class} end"), &fit(&line.name, left - 14.0));
+                    (y + step / 2.0, vec![name, label(frame.width, y + step / 2.0 + 4.5, "value", &line.value)])
+                }
+            };
+            row.extend((line.draw)(&x, middle, thick));
+            marks.push(el("g").child(el("title").text(&line.title)).children(row));
+            y += step;
+        }
+    }
+    // Behind the marks, and so before them.
+    let mut out: Vec<Element> = axis.ticks.iter().map(|tick| segment("grid", (x(*tick), top), (x(*tick), y + 4.0))).collect();
+    out.append(&mut marks);
+    let mut numbers = vec![y + 18.0];
+    if top > TICKS {
+        numbers.push(top - 8.0);
+    }
+    let shown = readable(frame, axis, plot);
+    for (at, tick) in axis.ticks.iter().enumerate().filter(|(at, _)| at % shown == 0) {
+        // The ends stay within the picture.
+        let place = match x(*tick) {
+            _ if at == 0 && frame.narrow => (0.0, "tick"),
+            _ if at + 1 == axis.ticks.len() && frame.narrow => (frame.width, "tick end"),
+            place => (place, "tick middle"),
+        };
+        out.extend(numbers.iter().map(|y| label(place.0, *y, place.1, &axis.tick(*tick))));
+    }
+    out.push(label(if frame.narrow { 0.0 } else { left }, y + 38.0, "axis", name));
+    (out, y + 46.0)
+}
+
+/// Every how many-th tick is told, so that none runs into the next.
+fn readable(frame: Frame, axis: &Axis, plot: f64) -> usize {
+    let room = if frame.narrow { 8.0 } else { 14.0 };
+    let place = |tick: &f64| plot * axis.at(*tick);
+    let fits = |every: usize| {
+        let told: Vec<&f64> = axis.ticks.iter().step_by(every).collect();
+        told.windows(2).all(|pair| {
+            place(pair[1]) - place(pair[0]) >= (text_width(&axis.tick(*pair[0])) + text_width(&axis.tick(*pair[1]))) / 2.0 + room
+        })
+    };
+    (1..axis.ticks.len()).find(|every| fits(*every)).unwrap_or(axis.ticks.len())
+}

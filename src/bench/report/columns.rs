@@ -18,29 +18,37 @@ pub(super) struct Column {
 /// How a column's numbers are written.
 #[derive(Clone, Copy)]
 enum Form {
-    /// With as many decimals as the smallest needs.
+    /// With three digits that count; a range has as many decimals as its figure.
     Plain,
     Fixed(usize),
     Signed(usize),
 }
 
-/// A number with its range.
+/// A number with what stands beside it.
 struct Figure {
     value: f64,
-    range: Option<(f64, f64)>,
+    beside: Beside,
+}
+
+#[derive(Clone, Copy)]
+enum Beside {
+    Nothing,
+    Range(f64, f64),
+    Median(f64),
 }
 
 /// A figure as it stands in a row.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
     pub value: String,
-    pub range: Option<String>,
+    /// The range, or whatever else belongs to it.
+    pub beside: Option<String>,
 }
 
 /// Every column, the rarest measured last.
-static COLUMNS: [Column; 15] = [
+static COLUMNS: [Column; 14] = [
     Column { group: "Bulk", head: "Texts", unit: "/s", form: Form::Plain, read: |_, m| spread(&m.texts_per_second, 1.0) },
-    Column { group: "Bulk", head: "Ratio", unit: "to reference", form: Form::Fixed(2), read: |row, _| ratio(row) },
+    Column { group: "Bulk", head: "Ratio", unit: "to reference", form: Form::Plain, read: |row, _| ratio(row) },
     Column { group: "Bulk", head: "Tokens", unit: "/s", form: Form::Plain, read: |_, m| spread(&m.tokens_per_second, 1.0) },
     Column { group: "One query", head: "p50", unit: "ms", form: Form::Plain, read: |_, m| alone(m.query.p50_ms) },
     Column { group: "One query", head: "p95", unit: "ms", form: Form::Plain, read: |_, m| alone(m.query.p95_ms) },
@@ -55,50 +63,46 @@ static COLUMNS: [Column; 15] = [
         form: Form::Plain,
         read: |_, m| spread(&m.peak_memory_bytes, 1.0 / MIB),
     },
-    Column { group: "Resources", head: "Of peak FLOP/s", unit: "%", form: Form::Fixed(0), read: |_, m| alone(100.0 * m.share_of_peak?) },
-    Column { group: "Parity", head: "Worst cosine", unit: "", form: Form::Fixed(6), read: |_, m| alone(m.parity?.worst_cosine) },
-    Column { group: "Parity", head: "Median cosine", unit: "", form: Form::Fixed(6), read: |_, m| alone(m.parity?.median_cosine) },
+    Column { group: "Resources", head: "Of FLOP/s", unit: "% of peak", form: Form::Fixed(0), read: |_, m| alone(100.0 * m.share_of_peak?) },
+    Column { group: "Parity", head: "Worst cosine", unit: "", form: Form::Fixed(6), read: |_, m| parity(m) },
     Column { group: "nDCG@10", head: "Mean", unit: "\u{d7}100", form: Form::Fixed(2), read: |_, m| quality(m) },
     Column { group: "nDCG@10", head: "Change", unit: "\u{d7}100", form: Form::Signed(2), read: |_, m| change(m) },
 ];
 
 fn alone(value: f64) -> Option<Figure> {
-    Some(Figure { value, range: None })
+    Some(Figure { value, beside: Beside::Nothing })
 }
 
 fn spread(spread: &Spread, scale: f64) -> Option<Figure> {
-    let range = (spread.rounds.len() > 1).then_some((scale * spread.min, scale * spread.max));
-    Some(Figure { value: scale * spread.median, range })
+    let beside = if spread.rounds.len() > 1 { Beside::Range(scale * spread.min, scale * spread.max) } else { Beside::Nothing };
+    Some(Figure { value: scale * spread.median, beside })
 }
 
 fn ratio(row: &Row<'_>) -> Option<Figure> {
     let ratio = row.ratio(|measured| &measured.texts_per_second)?;
-    Some(Figure { value: ratio.median, range: (ratio.rounds > 1).then_some((ratio.low, ratio.high)) })
+    Some(Figure { value: ratio.median, beside: if ratio.rounds > 1 { Beside::Range(ratio.low, ratio.high) } else { Beside::Nothing } })
+}
+
+fn parity(measured: &Measured) -> Option<Figure> {
+    let parity = measured.parity?;
+    Some(Figure { value: parity.worst_cosine, beside: Beside::Median(parity.median_cosine) })
 }
 
 fn quality(measured: &Measured) -> Option<Figure> {
     let quality = measured.quality?;
-    Some(Figure { value: 100.0 * quality.ndcg10, range: Some((100.0 * quality.low, 100.0 * quality.high)) })
+    Some(Figure { value: 100.0 * quality.ndcg10, beside: Beside::Range(100.0 * quality.low, 100.0 * quality.high) })
 }
 
 fn change(measured: &Measured) -> Option<Figure> {
     let change = measured.quality?.change?;
-    Some(Figure { value: 100.0 * change.mean, range: Some((100.0 * change.low, 100.0 * change.high)) })
+    Some(Figure { value: 100.0 * change.mean, beside: Beside::Range(100.0 * change.low, 100.0 * change.high) })
 }
 
 /// The columns of which some row has a figure, with the figure of every row.
 pub(super) fn columns(view: &View<'_>) -> Vec<(&'static Column, Vec<Option<Entry>>)> {
     let filled = COLUMNS.iter().map(|column| {
         let figures: Vec<Option<Figure>> = view.rows.iter().map(|row| (column.read)(row, row.cell.measured.as_ref()?)).collect();
-        let plain = decimals(figures.iter().flatten().map(|figure| figure.value));
-        let write = |value: f64| match column.form {
-            Form::Plain => fixed(value, plain),
-            Form::Fixed(decimals) => fixed(value, decimals),
-            Form::Signed(decimals) => signed(value, decimals),
-        };
-        let entry =
-            |figure: Figure| Entry { value: write(figure.value), range: figure.range.map(|(low, high)| range(&write(low), &write(high))) };
-        (column, figures.into_iter().map(|figure| figure.map(entry)).collect::<Vec<_>>())
+        (column, figures.into_iter().map(|figure| Some(column.write(&figure?))).collect::<Vec<_>>())
     });
     filled.filter(|(_, entries)| entries.iter().any(Option::is_some)).collect()
 }
@@ -115,13 +119,29 @@ pub(super) fn groups(columns: &[(&'static Column, Vec<Option<Entry>>)]) -> Vec<(
     groups
 }
 
+impl Column {
+    fn write(&self, figure: &Figure) -> Entry {
+        let write = |value: f64| match self.form {
+            Form::Plain => fixed(value, decimals(figure.value)),
+            Form::Fixed(decimals) => fixed(value, decimals),
+            Form::Signed(decimals) => signed(value, decimals),
+        };
+        let beside = match figure.beside {
+            Beside::Nothing => None,
+            Beside::Range(low, high) => Some(range(&write(low), &write(high))),
+            Beside::Median(median) => Some(format!("median {}", write(median))),
+        };
+        Entry { value: write(figure.value), beside }
+    }
+}
+
 impl Entry {
     /// In one line.
     pub fn line(entry: Option<&Entry>) -> String {
         match entry {
             None => NOTHING.to_owned(),
-            Some(Entry { value, range: None }) => value.clone(),
-            Some(Entry { value, range: Some(range) }) => format!("{value} ({range})"),
+            Some(Entry { value, beside: None }) => value.clone(),
+            Some(Entry { value, beside: Some(beside) }) => format!("{value} ({beside})"),
         }
     }
 }

@@ -16,21 +16,21 @@ type Pair<'v, 'a> = (&'v Row<'a>, &'a Measured);
 /// The findings, the greatest first. Figures that are flagged win nothing.
 pub(super) fn findings(view: &View<'_>) -> Vec<Finding> {
     let sound: Vec<Pair<'_, '_>> = view.measured().filter(|(row, _)| !row.doubtful()).collect();
-    let mut found = Vec::new();
-    let mut add = |about: &'static str, text: Option<String>| found.extend(text.map(|text| Finding { about, text }));
-    let here: Vec<Pair<'_, '_>> = sound.iter().copied().filter(|(row, _)| row.cell.asked.mix == view.mix).collect();
-    add("Fastest in bulk", fastest(view, &here));
-    add("Fastest without a loss", fastest_without_a_loss(&here));
-    add("Best ranking", best_ranking(&sound));
-    for mix in view.mixes.iter().filter(|mix| **mix != view.mix) {
-        let there: Vec<Pair<'_, '_>> = sound.iter().copied().filter(|(row, _)| row.cell.asked.mix == **mix).collect();
-        add("Other lengths", other_mix(mix, &there));
-    }
-    add("Quickest query", quickest(&sound));
-    add("Least memory", least_memory(&sound));
-    add("Left out here", doubtful(view));
-    add("Failed", failed(view));
-    found
+    let of = |mix: &str| sound.iter().copied().filter(|(row, _)| row.cell.asked.mix == mix).collect::<Vec<_>>();
+    // All but the ranking of documents depends on the lengths of the texts.
+    let here = of(view.mix);
+    let others: Vec<String> = view.mixes.iter().filter(|mix| **mix != view.mix).filter_map(|mix| other_mix(mix, &of(mix))).collect();
+    let found = [
+        ("Fastest in bulk", fastest(view, &here)),
+        ("Fastest without a loss", fastest_without_a_loss(&here)),
+        ("Best ranking", best_ranking(&sound)),
+        ("Other lengths", (!others.is_empty()).then(|| others.join(" "))),
+        ("Quickest query", quickest(&here)),
+        ("Least memory", least_memory(&here)),
+        ("Left out here", doubtful(view)),
+        ("Failed", failed(view)),
+    ];
+    found.into_iter().filter_map(|(about, text)| Some(Finding { about, text: text? })).collect()
 }
 
 fn most<'v, 'a>(pairs: &[Pair<'v, 'a>], figure: impl Fn(&Measured) -> f64) -> Option<Pair<'v, 'a>> {
@@ -42,7 +42,7 @@ fn most<'v, 'a>(pairs: &[Pair<'v, 'a>], figure: impl Fn(&Measured) -> f64) -> Op
 
 fn fastest(view: &View<'_>, pairs: &[Pair<'_, '_>]) -> Option<String> {
     let (row, measured) = most(pairs, |m| m.texts_per_second.median)?;
-    let mut text = format!("{} embeds {} texts/s", row.name, with_range(&measured.texts_per_second, 1.0));
+    let mut text = format!("{} embeds {} texts/s", row.series, with_range(&measured.texts_per_second, 1.0));
     if view.mixes.len() > 1 {
         text += &format!(" of the mix \u{201c}{}\u{201d}", mix_name(view.mix));
     }
@@ -54,7 +54,7 @@ fn fastest(view: &View<'_>, pairs: &[Pair<'_, '_>]) -> Option<String> {
     text += ".";
     text += &ties(row, pairs, |m| &m.texts_per_second);
     text += &match (quality(row, measured), measured.parity) {
-        (Some(quality), _) => format!(" Its {quality}."),
+        (Some(quality), _) => format!(" Its nDCG@10 (\u{d7}100) is {quality}."),
         (None, _) if row.cell.reference => String::new(),
         (None, Some(parity)) => {
             format!(
@@ -77,8 +77,7 @@ fn fastest_without_a_loss(pairs: &[Pair<'_, '_>]) -> Option<String> {
     let keeping: Vec<Pair<'_, '_>> = pairs.iter().copied().filter(kept).collect();
     let (row, measured) = most(&keeping, |m| m.texts_per_second.median)?;
     let ratio = row.ratio(|m| &m.texts_per_second).filter(|_| !row.cell.reference).map(|ratio| format!(", {}", times(ratio)));
-    let mut text =
-        format!("{} embeds {} texts/s{}.", row.full_name(), with_range(&measured.texts_per_second, 1.0), ratio.unwrap_or_default());
+    let mut text = format!("{} embeds {} texts/s{}.", row.series, with_range(&measured.texts_per_second, 1.0), ratio.unwrap_or_default());
     if let Some(change) = measured.quality.and_then(|quality| quality.change) {
         text += &format!(" Its change of nDCG@10 is {}.", change_words(change));
     }
@@ -91,11 +90,17 @@ fn best_ranking(pairs: &[Pair<'_, '_>]) -> Option<String> {
         return None;
     }
     let (row, measured) = most(&ranked, |m| m.quality.map_or(f64::NAN, |quality| quality.ndcg10))?;
-    let best = measured.quality?;
-    // Equal figures are those of the same vectors under another mix or number of threads.
+    // Paired differences where all have them: means of the same questions vary together, so that their intervals hide what differs.
+    let paired = |(row, m): &Pair<'_, '_>| match m.quality?.change {
+        _ if row.cell.reference => Some((0.0, 0.0)),
+        change => change.map(|change| (change.low, change.high)),
+    };
+    let all_paired = ranked.iter().all(|pair| paired(pair).is_some());
+    let interval = |pair: &Pair<'_, '_>| if all_paired { paired(pair) } else { pair.1.quality.map(|quality| (quality.low, quality.high)) };
+    let best = interval(&(row, measured))?;
     let others: Vec<String> = ranked
         .iter()
-        .filter(|(other, m)| other.series != row.series && m.quality.is_some_and(|quality| quality.high >= best.low))
+        .filter(|pair| pair.0.series != row.series && interval(pair).is_some_and(|other| other.1 >= best.0))
         .map(|(other, _)| other.series.clone())
         .fold(Vec::new(), |mut names, name| {
             if !names.contains(&name) {
@@ -103,15 +108,16 @@ fn best_ranking(pairs: &[Pair<'_, '_>]) -> Option<String> {
             }
             names
         });
-    let mut text = format!("{} has the highest {}.", row.series, quality(row, measured)?);
+    let mut text = format!("{} has the highest nDCG@10 (\u{d7}100): {}.", row.series, quality(row, measured)?);
     if !others.is_empty() {
-        text += &format!(" The intervals of {} overlap its own.", few(&others));
+        text += &format!(" Not told apart from it: {}, whose intervals overlap with its own.", few(&others));
     }
     Some(text)
 }
 
 fn other_mix(mix: &str, pairs: &[Pair<'_, '_>]) -> Option<String> {
-    let (row, measured) = most(pairs, |m| m.tokens_per_second.median)?;
+    // One alone is not the fastest of anything.
+    let (row, measured) = most(pairs, |m| m.tokens_per_second.median).filter(|_| pairs.len() > 1)?;
     let ratio = row.ratio(|m| &m.texts_per_second).map(|ratio| format!(", {}", times(ratio))).unwrap_or_default();
     let rate = with_range(&measured.texts_per_second, 1.0);
     Some(
@@ -125,7 +131,7 @@ fn quickest(pairs: &[Pair<'_, '_>]) -> Option<String> {
     let query = &measured.query;
     let mut text = format!(
         "{} answers half of the single queries ({}) within {} ms, 95 of 100 within {} and 99 within {}",
-        row.name,
+        row.series,
         many(query.tokens, "token"),
         short(query.p50_ms),
         short(query.p95_ms),
@@ -147,7 +153,7 @@ fn quickest(pairs: &[Pair<'_, '_>]) -> Option<String> {
 
 fn least_memory(pairs: &[Pair<'_, '_>]) -> Option<String> {
     let (row, measured) = most(pairs, |m| -m.peak_memory_bytes.median)?;
-    let mut text = format!("{} peaks at {} MiB", row.name, with_range(&measured.peak_memory_bytes, 1.0 / MIB));
+    let mut text = format!("{} peaks at {} MiB", row.series, with_range(&measured.peak_memory_bytes, 1.0 / MIB));
     text += &format!(" with a model of {} MiB", short(measured.model_bytes as f64 / MIB));
     text += &match row.ratio(|m| &m.peak_memory_bytes) {
         _ if row.cell.reference => "; it is the reference".to_owned(),
@@ -163,8 +169,8 @@ fn doubtful(view: &View<'_>) -> Option<String> {
 }
 
 fn failed(view: &View<'_>) -> Option<String> {
-    let rows: Vec<String> = view.failed().map(|(row, reason)| format!("{} ({reason})", row.name)).collect();
-    (!rows.is_empty()).then(|| format!("{} of {}: {}.", rows.len(), many(view.rows.len(), "cell"), few(&rows)))
+    let rows: Vec<String> = view.failed().map(|(row, reason)| format!("{}: {}", row.name, reason.trim_end_matches('.'))).collect();
+    (!rows.is_empty()).then(|| format!("{} of {}. {}.", rows.len(), many(view.rows.len(), "cell"), few(&rows)))
 }
 
 /// How often the reference's figure goes into one, with what the rounds say of it.
@@ -185,11 +191,11 @@ fn ties(winner: &Row<'_>, pairs: &[Pair<'_, '_>], spread: fn(&Measured) -> &Spre
         let other = spread(m);
         row.number != winner.number && other.max >= best.min && other.min <= best.max
     };
-    let names: Vec<String> = pairs.iter().filter(near).map(|(row, _)| row.name.clone()).collect();
+    let names: Vec<String> = pairs.iter().filter(near).map(|(row, _)| row.series.clone()).collect();
     if names.is_empty() { String::new() } else { format!(" The rounds of {} overlap with it: not told apart.", few(&names)) }
 }
 
-/// The quality of a cell and its change in words, to follow "its".
+/// The quality of a cell and its change in words.
 fn quality(row: &Row<'_>, measured: &Measured) -> Option<String> {
     let quality = measured.quality?;
     let [mean, low, high] = [quality.ndcg10, quality.low, quality.high].map(|value| fixed(100.0 * value, 2));
@@ -198,7 +204,7 @@ fn quality(row: &Row<'_>, measured: &Measured) -> Option<String> {
         Some(change) => format!(", {} against the reference", change_words(change)),
         None => String::new(),
     };
-    Some(format!("nDCG@10 (\u{d7}100) at {mean} ({}){change}", range(&low, &high)))
+    Some(format!("{mean} ({}){change}", range(&low, &high)))
 }
 
 /// A change with its interval and what that says.

@@ -53,7 +53,7 @@ pub(super) fn glossary(view: &View<'_>) -> Vec<(&'static str, String)> {
         (true, "Peak memory", "The most that the process had resident, files it maps included; 1 MiB is 1,048,576 bytes.".to_owned()),
         (
             any(|m| m.share_of_peak.is_some()),
-            "Of peak FLOP/s",
+            "Of FLOP/s",
             format!(
                 "Operations a second that the model needs, attention included and padding not, over what this machine reaches in multiplying \
              matrices of single precision. More than 100 is an error of measurement, or arithmetic narrower than single precision.{peak}"

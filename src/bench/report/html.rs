@@ -159,8 +159,8 @@ fn number(class: &str, entry: Option<&Entry>) -> Element {
     let cell = el("td").class(class);
     match entry {
         None => cell.text(NOTHING),
-        Some(Entry { value, range: None }) => cell.text(value),
-        Some(Entry { value, range: Some(range) }) => cell.text(value).text(" ").child(el("span").class("range").text(range)),
+        Some(Entry { value, beside: None }) => cell.text(value),
+        Some(Entry { value, beside: Some(beside) }) => cell.text(value).text(" ").child(el("span").class("beside").text(beside)),
     }
 }
 

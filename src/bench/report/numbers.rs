@@ -5,12 +5,14 @@ pub(super) const NOTHING: &str = "\u{2013}";
 /// A mebibyte, the unit of memory.
 pub(super) const MIB: f64 = 1_048_576.0;
 
-/// Decimals that give the smallest of a column's figures three digits that count, so that the decimal points stand below each other.
-pub(super) fn decimals(values: impl IntoIterator<Item = f64>) -> usize {
-    match values.into_iter().map(f64::abs).filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min) {
-        least if least < 10.0 => 2,
-        least if least < 100.0 => 1,
-        _ => 0,
+/// Decimals that leave three digits that count, or two below a tenth.
+pub(super) fn decimals(value: f64) -> usize {
+    match value.abs() {
+        value if value == 0.0 || value >= 100.0 => 0,
+        value if value >= 10.0 => 1,
+        value if value >= 0.1 => 2,
+        value if value >= 0.01 => 3,
+        _ => 4,
     }
 }
 
@@ -36,9 +38,9 @@ pub(super) fn fixed(value: f64, decimals: usize) -> String {
     out
 }
 
-/// A number alone, with three digits that count.
+/// A number with three digits that count.
 pub(super) fn short(value: f64) -> String {
-    fixed(value, decimals([value]))
+    fixed(value, decimals(value))
 }
 
 /// A difference: always with its sign, but for one that rounds to nothing.
@@ -89,8 +91,8 @@ mod tests {
         assert_eq!(short(7.911), "7.91");
         assert_eq!(short(66.94), "66.9");
         assert_eq!(short(12_345.6), "12,346");
-        assert_eq!(decimals([120.0, 7.9]), 2);
-        assert_eq!(decimals([]), 0);
+        assert_eq!(short(0.0357), "0.036");
+        assert_eq!(short(0.0), "0");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::marks::{circle, colour, legend};
 use super::rows::{Group, Line, lay};
 use super::{Chart, place, segment};
 use crate::bench::report::markup::{Element, el};
-use crate::bench::report::numbers::{decimals, fixed};
+use crate::bench::report::numbers::short;
 use crate::bench::report::view::{Row, View, mix_name};
 use crate::bench::result::Latency;
 
@@ -26,12 +26,11 @@ pub(super) fn chart<'c>(view: &'c View<'_>) -> Result<Chart<'c>, (&'static str, 
         return Err((title, "No single query was timed.".to_owned()));
     }
     let logarithmic = high / low > WIDE_RANGE;
-    let digits = decimals(view.measured().map(|(_, m)| m.query.p50_ms));
     let reading = format!(
-        "Every stroke is a query; further left is quicker.{} Beside each: p50, p95 and p99 in milliseconds.",
+        "Every stroke is a query; further left is quicker.{}",
         if logarithmic { " The axis is logarithmic: equal steps are equal ratios." } else { "" }
     );
-    let described: Vec<String> = view.measured().map(|(row, m)| sentence(row, &m.query, digits)).collect();
+    let described: Vec<String> = view.measured().map(|(row, m)| sentence(row, &m.query)).collect();
     let strokes = |class: &str| el("path").class(class).attr("d", "M3 3V13M8 3V13M13 3V13");
     let legend = legend(
         view,
@@ -47,25 +46,21 @@ pub(super) fn chart<'c>(view: &'c View<'_>) -> Result<Chart<'c>, (&'static str, 
         let axis = if logarithmic { Axis::logarithmic(low, high) } else { Axis::from_zero(high, if frame.narrow { 4 } else { 8 }) };
         let group = |mix: &&str| Group {
             head: (view.mixes.len() > 1).then(|| format!("Mix: {}", mix_name(mix))),
-            lines: view
-                .measured()
-                .filter(|(row, _)| row.cell.asked.mix == **mix)
-                .map(|(row, m)| line(view, row, &m.query, digits))
-                .collect(),
+            lines: view.measured().filter(|(row, _)| row.cell.asked.mix == **mix).map(|(row, m)| line(view, row, &m.query)).collect(),
         };
         let groups: Vec<Group<'_>> = view.mixes.iter().map(group).filter(|group| !group.lines.is_empty()).collect();
-        lay(frame, &groups, &axis, if logarithmic { "milliseconds, logarithmic" } else { "milliseconds" })
+        lay(frame, &groups, &["p50", "p95", "p99"], &axis, if logarithmic { "milliseconds, logarithmic" } else { "milliseconds" })
     };
     Ok(Chart { id: "latency", title: title.to_owned(), reading, description: described.join(" "), legend, draw: Box::new(draw) })
 }
 
-fn sentence(row: &Row<'_>, query: &Latency, digits: usize) -> String {
-    let [p50, p95, p99] = [query.p50_ms, query.p95_ms, query.p99_ms].map(|ms| fixed(ms, digits));
+fn sentence(row: &Row<'_>, query: &Latency) -> String {
+    let [p50, p95, p99] = [query.p50_ms, query.p95_ms, query.p99_ms].map(short);
     format!("{}: p50 {p50} ms, p95 {p95} ms, p99 {p99} ms.", row.full_name())
 }
 
-fn line<'c>(view: &'c View<'_>, row: &'c Row<'_>, query: &'c Latency, digits: usize) -> Line<'c> {
-    let value = [query.p50_ms, query.p95_ms, query.p99_ms].map(|ms| fixed(ms, digits)).join("  ");
+fn line<'c>(view: &'c View<'_>, row: &'c Row<'_>, query: &'c Latency) -> Line<'c> {
+    let values = [query.p50_ms, query.p95_ms, query.p99_ms].map(short).to_vec();
     let colour = colour(view, &row.cell.asked.runtime);
     let draw = move |x: &dyn Fn(f64) -> f64, y: f64, height: f64| -> Vec<Element> {
         let n = query.samples_ms.len();
@@ -85,10 +80,11 @@ fn line<'c>(view: &'c View<'_>, row: &'c Row<'_>, query: &'c Latency, digits: us
         marks
     };
     Line {
-        name: format!("{}  {}", row.number, row.series),
+        number: row.number,
+        name: row.series.clone(),
         strong: row.cell.reference,
-        value,
-        title: sentence(row, query, digits),
+        values,
+        title: sentence(row, query),
         draw: Box::new(draw),
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn chart<'c>(view: &'c View<'_>) -> Result<Chart<'c>, (&'static str, 
         return Err((title, "No memory was measured.".to_owned()));
     }
     let reading = "What each process had resident at most; shorter is less. The full part of a bar is as long as the model\u{2019}s weights on disk, the \
-        pale part is all else. Beside each: the peak, and the weights, in MiB.";
+        pale part is all else.";
     let description = view.measured().map(|(row, m)| sentence(row, m)).collect::<Vec<_>>().join(" ");
     let legend = legend(
         view,
@@ -27,7 +27,7 @@ pub(super) fn chart<'c>(view: &'c View<'_>) -> Result<Chart<'c>, (&'static str, 
     let draw = move |frame: super::Frame| {
         let axis = Axis::from_zero(highest, if frame.narrow { 4 } else { 6 });
         let groups = [Group { head: None, lines: view.measured().map(|(row, m)| line(view, row, m)).collect() }];
-        lay(frame, &groups, &axis, "MiB")
+        lay(frame, &groups, &["peak", "weights"], &axis, "MiB")
     };
     Ok(Chart { id: "memory", title: title.to_owned(), reading: reading.to_owned(), description, legend, draw: Box::new(draw) })
 }
@@ -59,11 +59,12 @@ fn line<'c>(view: &'c View<'_>, row: &'c Row<'_>, measured: &'c Measured) -> Lin
         marks.extend(whisker(x, y, &Spread { median: peak, min, max, rounds: Vec::new() }));
         marks
     };
-    let value = format!("{}  {}", fixed(peak, 0), fixed(model, 0));
+    let values = vec![fixed(peak, 0), fixed(model, 0)];
     Line {
-        name: format!("{}  {}", row.number, row.name),
+        number: row.number,
+        name: row.name.clone(),
         strong: row.cell.reference,
-        value,
+        values,
         title: sentence(row, measured),
         draw: Box::new(draw),
     }

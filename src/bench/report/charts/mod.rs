@@ -102,7 +102,7 @@ fn bar(class: &str, x: f64, y: f64, width: f64, height: f64) -> Element {
 
 /// About how wide a text is, in the page's fonts: a little more than it is, so that nothing is cut.
 fn text_width(text: &str) -> f64 {
-    text.chars().map(|c| if c.is_ascii() || c == '\u{2013}' || c == '\u{2212}' || c == '\u{d7}' { 7.2 } else { 13.0 }).sum()
+    text.chars().map(|c| if c.is_ascii() || c == '\u{2013}' || c == '\u{2212}' || c == '\u{d7}' { 7.8 } else { 13.0 }).sum()
 }
 
 /// A text that fits, cut in its middle: names differ at their ends.

@@ -165,7 +165,7 @@ fn plot(view: &View<'_>, frame: Frame, scale: &Scale, points: &[Point<'_>], spee
     if matches!(scale, Scale::Change) {
         out.push(segment("zero", (area.left, y(0.0)), (area.right, y(0.0))));
     }
-    out.push(label(area.right, area.bottom + 40.0, "axis end", speed));
+    out.push(label(area.right, area.bottom + 40.0, "axis end", &fit(speed, frame.width - 20.0)));
 
     let place = |point: &Point<'_>| (x(point.speed.median), y(point.value));
     // Marks and whiskers first, then labels where they cover none of them.
@@ -191,38 +191,55 @@ fn plot(view: &View<'_>, frame: Frame, scale: &Scale, points: &[Point<'_>], spee
             marks.push(segment(&line, (x(point.speed.min), at_y), (x(point.speed.max), at_y)));
         }
         marks.push(mark(view, &point.row.cell.asked.precision, &format!("fill ring {colour}"), at_x, at_y, 6.0));
-        let name = format!("{} {}", point.row.number, fit(&point.row.series, 200.0));
+        out.push(el("g").children(marks));
+    }
+    // Above all marks, so that none covers a name.
+    for point in points {
+        let (at_x, at_y) = place(point);
+        let (class, wide) = if point.row.cell.reference { ("name strong halo", 1.12) } else { ("name halo", 1.0) };
+        let name = format!("{} {}", point.row.number, fit(&point.row.series, 210.0));
         let number = point.row.number.to_string();
         let texts = if points.len() <= NAMED { vec![name, number.clone()] } else { vec![number.clone()] };
-        let found = texts
-            .iter()
-            .flat_map(|text| around(at_x, at_y, text))
-            .find(|(.., place)| whole.holds(place) && !taken.iter().any(|other| place.meets(other)));
-        // In a crowd a number beside its mark is still nearest to it.
-        let (left, base, text, place) = found.unwrap_or_else(|| around(at_x, at_y, &number)[0].clone());
-        taken.push(place);
-        let class = if point.row.cell.reference { "name strong" } else { "name" };
-        marks.push(label(left, base, class, &text));
-        out.push(el("g").children(marks));
+        let free = |label: &Label| whole.holds(&label.area) && !taken.iter().any(|other| label.area.meets(other));
+        let found = texts.iter().flat_map(|text| around(at_x, at_y, text, wide)).find(free);
+        // In the thickest crowd a number beside its mark is still nearest to it.
+        let found = found.or_else(|| around(at_x, at_y, &number, wide).into_iter().next());
+        if let Some(Label { left, base, text, area, leader }) = found {
+            taken.push(area);
+            if leader {
+                out.push(segment("leader", (at_x, at_y), (left + (area.right - left) / 2.0, base - 4.5)));
+            }
+            out.push(label(left, base, class, &text));
+        }
     }
     (out, total)
 }
 
-/// Where a label may stand, the best first: its left end, its base line, and its box.
-fn around(x: f64, y: f64, text: &str) -> [(f64, f64, String, Area); 8] {
-    let width = text_width(text);
-    let beside = [
-        (11.0, 4.5),
-        (-11.0 - width, 4.5),
-        (9.0, -9.0),
-        (-9.0 - width, -9.0),
-        (9.0, 18.0),
-        (-9.0 - width, 18.0),
-        (-width / 2.0, -12.0),
-        (-width / 2.0, 22.0),
-    ];
-    beside.map(|(dx, dy)| {
-        let (left, base) = (x + dx, y + dy);
-        (left, base, text.to_owned(), Area { left, top: base - 11.0, right: left + width, bottom: base + 3.0 })
-    })
+/// A text, where it may stand.
+struct Label {
+    left: f64,
+    base: f64,
+    text: String,
+    area: Area,
+    /// So far from its mark that a line leads to it.
+    leader: bool,
+}
+
+/// Where a label may stand, the best first: beside the mark, above, below, and then farther and farther from it.
+fn around(x: f64, y: f64, text: &str, wide: f64) -> Vec<Label> {
+    const SIDES: [(f64, f64); 8] = [(1.0, 0.0), (-1.0, 0.0), (0.8, -0.8), (-0.8, -0.8), (0.8, 0.8), (-0.8, 0.8), (0.0, -1.15), (0.0, 1.15)];
+    let width = wide * text_width(text);
+    let at = |distance: f64| {
+        SIDES.map(|(dx, dy)| {
+            let left = match dx {
+                dx if dx > 0.0 => x + dx * distance,
+                dx if dx < 0.0 => x + dx * distance - width,
+                _ => x - width / 2.0,
+            };
+            let base = y + dy * distance + 4.5;
+            let area = Area { left, top: base - 11.0, right: left + width, bottom: base + 3.0 };
+            Label { left, base, text: text.to_owned(), area, leader: distance > 16.0 }
+        })
+    };
+    [11.0, 16.0, 26.0, 38.0, 52.0, 68.0].into_iter().flat_map(at).collect()
 }

@@ -12,51 +12,67 @@ pub(super) struct Group<'g> {
 
 /// A line. What is drawn gets where a value stands, the middle of the line, and its height.
 pub(super) struct Line<'g> {
+    /// The cell's.
+    pub number: usize,
     pub name: String,
     /// The reference.
     pub strong: bool,
-    /// The figures in words, at the right.
-    pub value: String,
+    /// The figures, at the right, one below each head.
+    pub values: Vec<String>,
     /// All that is known of it, for who points at it.
     pub title: String,
     pub draw: Box<dyn Fn(&dyn Fn(f64) -> f64, f64, f64) -> Vec<Element> + 'g>,
 }
 
 const HEAD: f64 = 30.0;
-const TICKS: f64 = 22.0;
+/// Where names begin, after their numbers.
+const INDENT: f64 = 24.0;
+/// The longest name that is not cut, in a wide chart.
+const LONGEST: f64 = 320.0;
+/// Between figures side by side.
+const GAP: f64 = 14.0;
 /// With more lines the ticks stand above them, too.
 const FAR: usize = 12;
 
-/// Lays lines out. `name` says what the axis counts.
-pub(super) fn lay(frame: Frame, groups: &[Group<'_>], axis: &Axis, name: &str) -> (Vec<Element>, f64) {
+/// Lays lines out. `heads` stand above the figures, `name` says what the axis counts.
+pub(super) fn lay(frame: Frame, groups: &[Group<'_>], heads: &[&str], axis: &Axis, name: &str) -> (Vec<Element>, f64) {
     let lines = || groups.iter().flat_map(|group| &group.lines);
-    let values = lines().map(|line| text_width(&line.value)).fold(0.0, f64::max);
-    let names = lines().map(|line| text_width(&line.name)).fold(0.0, f64::max);
+    let width =
+        |at: usize| lines().filter_map(|line| line.values.get(at)).map(|value| text_width(value)).fold(text_width(heads[at]), f64::max);
+    // The right end of each figure, from the right end of the picture.
+    let mut ends = vec![frame.width; heads.len()];
+    for at in (1..heads.len()).rev() {
+        ends[at - 1] = ends[at] - width(at) - GAP;
+    }
+    let figures = ends.first().map_or(frame.width, |end| end - width(0));
+    // Strong letters are wider.
+    let names = lines().map(|line| 1.12 * text_width(&line.name)).fold(0.0, f64::max);
     let (left, right, step, thick) = match frame.narrow {
         true => (6.0, 6.0, 44.0, 13.0),
-        false => (names.min(310.0) + 14.0, values + 14.0, 27.0, 15.0),
+        false => (INDENT + names.min(LONGEST) + 12.0, frame.width - figures + 30.0, 27.0, 15.0),
     };
     let plot = frame.width - left - right;
     let x = |value: f64| left + plot * axis.at(value);
-    let top = if lines().count() > FAR { TICKS + 4.0 } else { 4.0 };
-    let (mut y, mut marks) = (top, Vec::new());
+    let far = lines().count() > FAR;
+    let top = if far && frame.narrow { 42.0 } else { 24.0 };
+    let mut marks: Vec<Element> = heads.iter().zip(&ends).map(|(head, end)| label(*end, 14.0, "tick end", head)).collect();
+    let mut y = top;
     for group in groups {
         if let Some(head) = &group.head {
             marks.push(label(0.0, y + 19.0, "head", &fit(head, frame.width)));
             y += HEAD;
         }
         for line in &group.lines {
-            let class = if line.strong { "name strong" } else { "name" };
-            let (middle, mut row) = match frame.narrow {
-                true => {
-                    let name = label(0.0, y + 14.0, class, &fit(&line.name, frame.width - values - 10.0));
-                    (y + 28.0, vec![name, label(frame.width, y + 14.0, "value", &line.value)])
-                }
-                false => {
-                    let name = label(left - 10.0, y + step / 2.0 + 4.5, &format!("{class} end"), &fit(&line.name, left - 14.0));
-                    (y + step / 2.0, vec![name, label(frame.width, y + step / 2.0 + 4.5, "value", &line.value)])
-                }
+            let (base, middle, end) = match frame.narrow {
+                true => (y + 14.0, y + 28.0, figures - 8.0),
+                false => (y + step / 2.0 + 4.5, y + step / 2.0, left - 8.0),
             };
+            let (class, wide) = if line.strong { ("name strong", 1.12) } else { ("name", 1.0) };
+            let mut row = vec![
+                label(0.0, base, "tick", &line.number.to_string()),
+                label(INDENT, base, class, &fit(&line.name, (end - INDENT) / wide)),
+            ];
+            row.extend(line.values.iter().zip(&ends).map(|(value, end)| label(*end, base, "value", value)));
             row.extend((line.draw)(&x, middle, thick));
             marks.push(el("g").child(el("title").text(&line.title)).children(row));
             y += step;
@@ -65,10 +81,7 @@ pub(super) fn lay(frame: Frame, groups: &[Group<'_>], axis: &Axis, name: &str) -
     // Behind the marks, and so before them.
     let mut out: Vec<Element> = axis.ticks.iter().map(|tick| segment("grid", (x(*tick), top), (x(*tick), y + 4.0))).collect();
     out.append(&mut marks);
-    let mut numbers = vec![y + 18.0];
-    if top > TICKS {
-        numbers.push(top - 8.0);
-    }
+    let numbers = [Some(y + 18.0), far.then_some(top - 10.0)];
     let shown = readable(frame, axis, plot);
     for (at, tick) in axis.ticks.iter().enumerate().filter(|(at, _)| at % shown == 0) {
         // The ends stay within the picture.
@@ -77,7 +90,7 @@ pub(super) fn lay(frame: Frame, groups: &[Group<'_>], axis: &Axis, name: &str) -
             _ if at + 1 == axis.ticks.len() && frame.narrow => (frame.width, "tick end"),
             place => (place, "tick middle"),
         };
-        out.extend(numbers.iter().map(|y| label(place.0, *y, place.1, &axis.tick(*tick))));
+        out.extend(numbers.iter().flatten().map(|y| label(place.0, *y, place.1, &axis.tick(*tick))));
     }
     out.push(label(if frame.narrow { 0.0 } else { left }, y + 38.0, "axis", name));
     (out, y + 46.0)

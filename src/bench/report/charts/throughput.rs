@@ -19,7 +19,7 @@ pub(super) fn chart<'c>(view: &'c View<'_>) -> Result<Chart<'c>, (&'static str, 
     let mut reading =
         "Tokens a second in bulk, padding not counted; longer is faster. Whiskers reach from the slowest round to the fastest.".to_owned();
     if ratios {
-        reading += " Beside each: the rate, and the ratio to the reference on the same mix.";
+        reading += " The ratio is to the reference on the same mix.";
     }
     let description = view.measured().map(|(row, m)| sentence(row, m)).collect::<Vec<_>>().join(" ");
     let draw = move |frame: super::Frame| {
@@ -29,7 +29,7 @@ pub(super) fn chart<'c>(view: &'c View<'_>) -> Result<Chart<'c>, (&'static str, 
             lines: view.measured().filter(|(row, _)| row.cell.asked.mix == **mix).map(|(row, m)| line(view, row, m)).collect(),
         };
         let groups: Vec<Group<'_>> = view.mixes.iter().map(group).filter(|group| !group.lines.is_empty()).collect();
-        lay(frame, &groups, &axis, "tokens a second")
+        lay(frame, &groups, if ratios { &["tokens/s", "ratio"] } else { &["tokens/s"] }, &axis, "tokens a second")
     };
     Ok(Chart {
         id: "throughput",
@@ -49,8 +49,8 @@ fn sentence(row: &Row<'_>, measured: &Measured) -> String {
 
 fn line<'c>(view: &'c View<'_>, row: &'c Row<'_>, measured: &'c Measured) -> Line<'c> {
     let spread = &measured.tokens_per_second;
-    let ratio = row.ratio(|m| &m.tokens_per_second).map(|ratio| format!("  {}\u{d7}", fixed(ratio.median, 2)));
-    let value = fixed(spread.median, 0) + &ratio.unwrap_or_default();
+    let ratio = row.ratio(|m| &m.tokens_per_second).map(|ratio| format!("{}\u{d7}", short(ratio.median)));
+    let values = vec![fixed(spread.median, 0), ratio.unwrap_or_default()];
     let colour = colour(view, &row.cell.asked.runtime);
     let draw = move |x: &dyn Fn(f64) -> f64, y: f64, height: f64| {
         let mut marks = vec![bar(&format!("fill {colour}"), x(0.0), y - height / 2.0, x(spread.median) - x(0.0), height)];
@@ -58,9 +58,10 @@ fn line<'c>(view: &'c View<'_>, row: &'c Row<'_>, measured: &'c Measured) -> Lin
         marks
     };
     Line {
-        name: format!("{}  {}", row.number, row.series),
+        number: row.number,
+        name: row.series.clone(),
         strong: row.cell.reference,
-        value,
+        values,
         title: sentence(row, measured),
         draw: Box::new(draw),
     }

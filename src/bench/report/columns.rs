@@ -63,8 +63,8 @@ static COLUMNS: [Column; 14] = [
         form: Form::Plain,
         read: |_, m| spread(&m.peak_memory_bytes, 1.0 / MIB),
     },
-    Column { group: "Resources", head: "Of FLOP/s", unit: "% of peak", form: Form::Fixed(0), read: |_, m| alone(100.0 * m.share_of_peak?) },
-    Column { group: "Parity", head: "Worst cosine", unit: "", form: Form::Fixed(6), read: |_, m| parity(m) },
+    Column { group: "Resources", head: "Share", unit: "% of peak", form: Form::Fixed(0), read: |_, m| alone(100.0 * m.share_of_peak?) },
+    Column { group: "Parity", head: "Worst cosine", unit: "", form: Form::Fixed(5), read: |_, m| parity(m) },
     Column { group: "nDCG@10", head: "Mean", unit: "\u{d7}100", form: Form::Fixed(2), read: |_, m| quality(m) },
     Column { group: "nDCG@10", head: "Change", unit: "\u{d7}100", form: Form::Signed(2), read: |_, m| change(m) },
 ];
@@ -101,7 +101,8 @@ fn change(measured: &Measured) -> Option<Figure> {
 /// The columns of which some row has a figure, with the figure of every row.
 pub(super) fn columns(view: &View<'_>) -> Vec<(&'static Column, Vec<Option<Entry>>)> {
     let filled = COLUMNS.iter().map(|column| {
-        let figures: Vec<Option<Figure>> = view.rows.iter().map(|row| (column.read)(row, row.cell.measured.as_ref()?)).collect();
+        let figures: Vec<Option<Figure>> =
+            view.rows.iter().map(|row| (column.read)(row, row.cell.measured.as_ref()?).filter(|figure| figure.value.is_finite())).collect();
         (column, figures.into_iter().map(|figure| Some(column.write(&figure?))).collect::<Vec<_>>())
     });
     filled.filter(|(_, entries)| entries.iter().any(Option::is_some)).collect()

@@ -23,7 +23,7 @@ pub(super) fn findings(view: &View<'_>) -> Vec<Finding> {
     let found = [
         ("Fastest in bulk", fastest(view, &here)),
         ("Fastest without a loss", fastest_without_a_loss(&here)),
-        ("Best ranking", best_ranking(&sound)),
+        ("Best ranking", best_ranking(view, &sound)),
         ("Other lengths", (!others.is_empty()).then(|| others.join(" "))),
         ("Quickest query", quickest(&here)),
         ("Least memory", least_memory(&here)),
@@ -55,10 +55,10 @@ fn fastest(view: &View<'_>, pairs: &[Pair<'_, '_>]) -> Option<String> {
     text += &ties(row, pairs, |m| &m.texts_per_second);
     text += &match (quality(row, measured), measured.parity) {
         (Some(quality), _) => format!(" Its nDCG@10 (\u{d7}100) is {quality}."),
-        (None, _) if row.cell.reference => String::new(),
+        (None, _) if row.as_reference => String::new(),
         (None, Some(parity)) => {
             format!(
-                " Its vectors keep a cosine of at least {:.6} with the reference\u{2019}s; quality was not measured.",
+                " Its vectors keep a cosine of at least {:.6} with its reference\u{2019}s; quality was not measured.",
                 parity.worst_cosine
             )
         }
@@ -70,32 +70,31 @@ fn fastest(view: &View<'_>, pairs: &[Pair<'_, '_>]) -> Option<String> {
 /// Where the fastest cell lost quality, the fastest one that did not.
 fn fastest_without_a_loss(pairs: &[Pair<'_, '_>]) -> Option<String> {
     let lost = |(_, m): &Pair<'_, '_>| m.quality.and_then(|quality| quality.change).is_some_and(|change| change.high < 0.0);
-    let kept = |(row, m): &Pair<'_, '_>| {
-        row.cell.reference || m.quality.and_then(|quality| quality.change).is_some_and(|change| change.high >= 0.0)
-    };
+    let kept =
+        |(row, m): &Pair<'_, '_>| row.as_reference || m.quality.and_then(|quality| quality.change).is_some_and(|change| change.high >= 0.0);
     most(pairs, |m| m.texts_per_second.median).filter(lost)?;
     let keeping: Vec<Pair<'_, '_>> = pairs.iter().copied().filter(kept).collect();
     let (row, measured) = most(&keeping, |m| m.texts_per_second.median)?;
     let ratio = row.ratio(|m| &m.texts_per_second).filter(|_| !row.cell.reference).map(|ratio| format!(", {}", times(ratio)));
     let mut text = format!("{} embeds {} texts/s{}.", row.series, with_range(&measured.texts_per_second, 1.0), ratio.unwrap_or_default());
     if let Some(change) = measured.quality.and_then(|quality| quality.change) {
-        text += &format!(" Its change of nDCG@10 is {}.", change_words(change));
+        text += &format!(" Its change of nDCG@10 (\u{d7}100) against its reference is {}.", change_words(change));
     }
     Some(text)
 }
 
-fn best_ranking(pairs: &[Pair<'_, '_>]) -> Option<String> {
+fn best_ranking(view: &View<'_>, pairs: &[Pair<'_, '_>]) -> Option<String> {
     let ranked: Vec<Pair<'_, '_>> = pairs.iter().copied().filter(|(_, m)| m.quality.is_some()).collect();
     if ranked.len() < 2 {
         return None;
     }
     let (row, measured) = most(&ranked, |m| m.quality.map_or(f64::NAN, |quality| quality.ndcg10))?;
-    // Paired differences where all have them: means of the same questions vary together, so that their intervals hide what differs.
+    // Paired differences with one reference, where all have them: means of the same questions vary together, so that their intervals hide what differs.
     let paired = |(row, m): &Pair<'_, '_>| match m.quality?.change {
-        _ if row.cell.reference => Some((0.0, 0.0)),
+        _ if row.as_reference => Some((0.0, 0.0)),
         change => change.map(|change| (change.low, change.high)),
     };
-    let all_paired = ranked.iter().all(|pair| paired(pair).is_some());
+    let all_paired = view.models.len() == 1 && ranked.iter().all(|pair| paired(pair).is_some());
     let interval = |pair: &Pair<'_, '_>| if all_paired { paired(pair) } else { pair.1.quality.map(|quality| (quality.low, quality.high)) };
     let best = interval(&(row, measured))?;
     let others: Vec<String> = ranked
@@ -141,7 +140,7 @@ fn quickest(pairs: &[Pair<'_, '_>]) -> Option<String> {
     if row.cell.reference {
         text += "; it is the reference";
     } else if let Some(reference) = reference {
-        text += &format!("; the reference\u{2019}s half is at {} ms", short(reference.query.p50_ms));
+        text += &format!("; its reference\u{2019}s half is at {} ms", short(reference.query.p50_ms));
         match (median_interval(query), median_interval(&reference.query)) {
             (Some((_, high)), Some((low, _))) if high < low => {}
             (Some(_), Some(_)) => text += ", which is within noise",
@@ -181,7 +180,7 @@ fn times(ratio: Ratio) -> String {
         Told::WithinNoise => format!("{} by round: within noise", range(&low, &high)),
         Told::Above | Told::Below => format!("{} by round", range(&low, &high)),
     };
-    format!("{median} times the reference ({told})")
+    format!("{median} times its reference ({told})")
 }
 
 /// The others whose rounds overlap those of the winner.
@@ -201,7 +200,7 @@ fn quality(row: &Row<'_>, measured: &Measured) -> Option<String> {
     let [mean, low, high] = [quality.ndcg10, quality.low, quality.high].map(|value| fixed(100.0 * value, 2));
     let change = match quality.change {
         _ if row.cell.reference => String::new(),
-        Some(change) => format!(", {} against the reference", change_words(change)),
+        Some(change) => format!(", {} against its reference", change_words(change)),
         None => String::new(),
     };
     Some(format!("{mean} ({}){change}", range(&low, &high)))

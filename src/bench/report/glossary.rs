@@ -5,8 +5,11 @@ use super::view::View;
 /// Writes a result's cells anew: what a report ends with.
 pub(super) const REPEAT: &str = "patina bench recipe RESULT.json";
 
-/// Terms and their meaning; only those that the report has.
+/// Terms and their meaning; only those that the report has, and so none where nothing was measured.
 pub(super) fn glossary(view: &View<'_>) -> Vec<(&'static str, String)> {
+    if view.measured().next().is_none() {
+        return Vec::new();
+    }
     let any = |has: fn(&crate::bench::result::Measured) -> bool| view.measured().any(|(_, measured)| has(measured));
     let tokens = view.measured().map(|(_, measured)| measured.query.tokens).min().zip(view.measured().map(|(_, m)| m.query.tokens).max());
     let query = match tokens {
@@ -32,7 +35,7 @@ pub(super) fn glossary(view: &View<'_>) -> Vec<(&'static str, String)> {
         (
             true,
             "Ratio to reference",
-            "Texts a second over those of the reference in the same round and on the same mix of lengths: the median, and the \
+            "Texts a second over those of the reference of the same model in the same round and on the same mix of lengths: the median, and the \
             range over rounds. If the range holds 1, the two are within noise."
                 .to_owned(),
         ),
@@ -53,10 +56,10 @@ pub(super) fn glossary(view: &View<'_>) -> Vec<(&'static str, String)> {
         (true, "Peak memory", "The most that the process had resident, files it maps included; 1 MiB is 1,048,576 bytes.".to_owned()),
         (
             any(|m| m.share_of_peak.is_some()),
-            "Of FLOP/s",
+            "Share of peak",
             format!(
                 "Operations a second that the model needs, attention included and padding not, over what this machine reaches in multiplying \
-             matrices of single precision. More than 100 is an error of measurement, or arithmetic narrower than single precision.{peak}"
+             matrices of single precision. More than 100 is an error of measurement.{peak}"
             ),
         ),
         (

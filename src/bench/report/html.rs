@@ -32,7 +32,7 @@ pub fn html(result: &BenchResult) -> String {
         .children(summary(&view))
         .child(cells(&view))
         .children(pictures(&view))
-        .child(meanings(&view))
+        .children(meanings(&view))
         .child(again());
     // The derived form of a result cannot fail to be JSON: its keys are strings. A number that is none becomes null.
     let json = serde_json::to_string(result).unwrap_or_default();
@@ -122,7 +122,7 @@ fn cells(view: &View<'_>) -> Element {
             }
         }
     });
-    let about = "Medians over rounds; below each the smallest and the greatest round, or the 95 % interval.";
+    let about = "Medians over rounds; below each the smallest and the greatest round; for nDCG@10 the mean and its 95 % interval.";
     let table = el("table")
         .child(el("caption").text(about))
         .child(
@@ -169,8 +169,9 @@ fn pictures(view: &View<'_>) -> Option<Element> {
     (!charts.is_empty()).then(|| section("charts", "Charts").children(charts))
 }
 
-fn meanings(view: &View<'_>) -> Element {
-    section("meaning", "What the figures mean").child(list("terms", glossary(view)))
+fn meanings(view: &View<'_>) -> Option<Element> {
+    let terms = glossary(view);
+    (!terms.is_empty()).then(|| section("meaning", "What the figures mean").child(list("terms", terms)))
 }
 
 fn again() -> Element {

@@ -37,8 +37,11 @@ pub fn markdown(result: &BenchResult) -> String {
         }
     }
     cells(&view, &mut out);
-    out += "\n## What the figures mean\n\n";
-    for (term, meaning) in glossary(&view) {
+    let terms = glossary(&view);
+    if !terms.is_empty() {
+        out += "\n## What the figures mean\n\n";
+    }
+    for (term, meaning) in terms {
         let _ = writeln!(out, "- **{term}.** {}", plain(&meaning));
     }
     let _ = writeln!(out, "\n## Do it again\n\nWith the JSON file of this result:\n\n```\n{REPEAT}\n```");

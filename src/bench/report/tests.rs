@@ -5,7 +5,7 @@ use roxmltree::{Document, Node, ParsingOptions};
 use sha2::{Digest, Sha256};
 
 use super::{html, markdown};
-use crate::bench::result::{BenchResult, Cell, Change, FORMAT, Parity};
+use crate::bench::result::{BenchResult, Cell, FORMAT, Parity};
 
 /// Invented by `tests/fixtures/bench/make.py`: eleven cells of three models, one of which failed and one of which is flagged.
 fn eleven() -> BenchResult {
@@ -37,9 +37,6 @@ fn thirty() -> BenchResult {
                 cell.asked.threads = threads;
                 cell.reference &= threads == 2;
                 if let Some(measured) = &mut cell.measured {
-                    if let Some(quality) = measured.quality.as_mut().filter(|quality| threads != 2 && quality.change.is_none()) {
-                        quality.change = Some(Change { mean: 0.0, low: 0.0, high: 0.0 });
-                    }
                     let factor = threads as f64 / 2.0;
                     for spread in [&mut measured.texts_per_second, &mut measured.tokens_per_second] {
                         spread.median *= factor;

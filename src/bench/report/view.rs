@@ -38,6 +38,8 @@ pub(super) struct Row<'a> {
     pub series: String,
     /// The cell that its rates are compared with.
     pub base: Option<&'a Cell>,
+    /// Whether it makes the vectors of a reference, with whatever threads and texts: its quality differs by nothing.
+    pub as_reference: bool,
 }
 
 /// How many times a figure is another one.
@@ -92,7 +94,7 @@ impl<'a> View<'a> {
                 series += &format!(", batches of {}", fixed(asked.token_budget as f64, 0));
             }
             let name = if view.mixes.len() > 1 { format!("{series}, {}", mix_name(&asked.mix)) } else { series.clone() };
-            view.rows.push(Row { number: at + 1, cell, name, series, base: base(cells, cell) });
+            view.rows.push(Row { number: at + 1, cell, name, series, base: base(cells, cell), as_reference: as_reference(cells, cell) });
         }
         if let Some(Cell { asked, .. }) = cells.first() {
             let told = [
@@ -207,20 +209,21 @@ pub(super) fn median_interval(latency: &Latency) -> Option<(f64, f64)> {
     (low >= 0.0 && high < n).then(|| (samples[low as usize], samples[high as usize]))
 }
 
-/// The cell that another is compared with: a reference of the same mix, of the same model if there is one; else the cell that is as the
-/// reference in all but its mix. Rates of different mixes are never compared.
+/// The cell that another is compared with: the reference of its model, or what is as that one in all but the mix. Rates of different mixes
+/// are never compared; those of different models only where a model has no reference.
 fn base<'a>(cells: &'a [Cell], cell: &Cell) -> Option<&'a Cell> {
-    let same_mix = || cells.iter().filter(|other| other.asked.mix == cell.asked.mix);
-    let references = || same_mix().filter(|other| other.reference);
-    let like_a_reference = |other: &&Cell| {
-        cells
-            .iter()
-            .any(|reference| reference.reference && Asked { mix: other.asked.mix.clone(), ..reference.asked.clone() } == other.asked)
+    let own = cells.iter().any(|other| other.reference && other.asked.model == cell.asked.model);
+    let of = |reference: &Cell| reference.reference && (!own || reference.asked.model == cell.asked.model);
+    let like = |other: &Cell| {
+        cells.iter().any(|reference| of(reference) && Asked { mix: other.asked.mix.clone(), ..reference.asked.clone() } == other.asked)
     };
-    references()
-        .find(|other| other.asked.model == cell.asked.model)
-        .or_else(|| references().next())
-        .or_else(|| same_mix().find(like_a_reference))
+    let same_mix: Vec<&'a Cell> = cells.iter().filter(|other| other.asked.mix == cell.asked.mix).collect();
+    same_mix.iter().find(|other| of(other)).or_else(|| same_mix.iter().find(|other| like(other))).copied()
+}
+
+fn as_reference(cells: &[Cell], cell: &Cell) -> bool {
+    let engine = |cell: &Cell| (cell.asked.model.clone(), cell.asked.runtime.clone(), cell.asked.precision.clone());
+    cells.iter().any(|other| other.reference && engine(other) == engine(cell))
 }
 
 /// Why a cell has no figures.
@@ -275,8 +278,11 @@ mod tests {
 
     #[test]
     fn the_interval_of_a_median_is_that_of_its_ranks() {
-        let latency =
-            |n: usize| Latency { p50_ms: 0.0, p95_ms: 0.0, p99_ms: 0.0, tokens: 16, samples_ms: (0..n).map(|i| i as f64).collect() };
+        let latency = |n: usize| -> Latency {
+            let samples: Vec<f64> = (0..n).map(|i| i as f64).collect();
+            let json = serde_json::json!({ "p50_ms": 0.0, "p95_ms": 0.0, "p99_ms": 0.0, "tokens": 16, "samples_ms": samples });
+            serde_json::from_value(json).expect("a latency")
+        };
         assert_eq!(median_interval(&latency(100)), Some((40.0, 60.0)));
         assert_eq!(median_interval(&latency(3)), None);
         assert_eq!(median_interval(&latency(0)), None);

@@ -11,14 +11,14 @@ use crate::bench::result::{Measured, Spread};
 
 pub(super) fn chart<'c>(view: &'c View<'_>) -> Result<Chart<'c>, (&'static str, String)> {
     let title = "Peak memory";
-    let ends = view.measured().flat_map(|(_, m)| [m.peak_memory_bytes.max / MIB, m.model_bytes as f64 / MIB]);
+    let ends = known(view).flat_map(|(_, m)| [m.peak_memory_bytes.max / MIB, m.model_bytes as f64 / MIB]);
     let highest = ends.filter(|mib| mib.is_finite()).fold(0.0, f64::max);
     if highest <= 0.0 {
         return Err((title, "No memory was measured.".to_owned()));
     }
     let reading = "What each process had resident at most; shorter is less. The full part of a bar is as long as the model\u{2019}s weights on disk, the \
         pale part is all else.";
-    let description = view.measured().map(|(row, m)| sentence(row, m)).collect::<Vec<_>>().join(" ");
+    let description = known(view).map(|(row, m)| sentence(row, m)).collect::<Vec<_>>().join(" ");
     let legend = legend(
         view,
         false,
@@ -26,10 +26,15 @@ pub(super) fn chart<'c>(view: &'c View<'_>) -> Result<Chart<'c>, (&'static str, 
     );
     let draw = move |frame: super::Frame| {
         let axis = Axis::from_zero(highest, if frame.narrow { 4 } else { 6 });
-        let groups = [Group { head: None, lines: view.measured().map(|(row, m)| line(view, row, m)).collect() }];
+        let groups = [Group { head: None, lines: known(view).map(|(row, m)| line(view, row, m)).collect() }];
         lay(frame, &groups, &["peak", "weights"], &axis, "MiB")
     };
     Ok(Chart { id: "memory", title: title.to_owned(), reading: reading.to_owned(), description, legend, draw: Box::new(draw) })
+}
+
+/// Not every system tells.
+fn known<'c, 'a>(view: &'c View<'a>) -> impl Iterator<Item = (&'c Row<'a>, &'a Measured)> {
+    view.measured().filter(|(_, measured)| measured.peak_memory_bytes.median.is_finite())
 }
 
 fn sentence(row: &Row<'_>, measured: &Measured) -> String {

@@ -25,9 +25,9 @@ struct Point<'c> {
 
 /// What stands for quality.
 enum Scale {
-    /// Points of nDCG@10 more or less than the reference.
+    /// Points of nDCG@10, with the interval of the change.
     Change,
-    /// Points of nDCG@10.
+    /// The same, with the interval of the mean.
     Mean,
     /// 1 less the cosine.
     Distance,
@@ -42,22 +42,19 @@ pub(super) fn chart<'c>(view: &'c View<'c>) -> Result<Chart<'c>, (&'static str, 
     };
     let ranked: Vec<_> = here.iter().filter_map(|(row, m)| Some((*row, *m, quality(row, m)?))).collect();
     let speed = if view.mixes.len() > 1 { format!("texts a second, {}", mix_name(view.mix)) } else { "texts a second".to_owned() };
-    let reference = ranked.iter().find(|(row, ..)| row.cell.reference).map(|(.., quality)| 100.0 * quality.ndcg10);
-    let (scale, mut points) = match reference {
-        _ if ranked.is_empty() => {
-            (Scale::Distance, here.iter().filter_map(|(row, m)| Some(distant(row, m, m.parity?))).collect::<Vec<_>>())
-        }
-        Some(_) if ranked.iter().all(|(row, _, quality)| row.cell.reference || quality.change.is_some()) => {
-            (Scale::Change, ranked.iter().map(|(row, m, quality)| changed(row, m, *quality)).collect())
-        }
-        _ => (Scale::Mean, ranked.iter().map(|(row, m, quality)| mean(row, m, *quality)).collect()),
+    let (scale, mut points): (Scale, Vec<Point<'c>>) = if ranked.is_empty() {
+        (Scale::Distance, here.iter().filter_map(|(row, m)| Some(distant(row, m, m.parity?))).collect())
+    } else if ranked.len() > 1 && ranked.iter().all(|(row, _, quality)| row.as_reference || quality.change.is_some()) {
+        (Scale::Change, ranked.iter().map(|(row, m, quality)| changed(row, m, *quality)).collect())
+    } else {
+        (Scale::Mean, ranked.iter().map(|(row, m, quality)| mean(row, m, *quality)).collect())
     };
     let set = view.result.quality_set.as_ref().map_or(String::new(), |set| format!(" on {}", set.name));
     let (reading, height) = match scale {
         Scale::Change => (
-            "Further right is faster, further up ranks better. Whiskers are 95 % intervals of the difference, question by question; one that crosses the \
-             line of the reference is within noise.",
-            format!("nDCG@10{set}, points against the reference ({})", reference.map_or(String::new(), |mean| fixed(mean, 2))),
+            "Further right is faster, further up ranks better. Dashed lines are at the references. Whiskers are 95 % intervals of the difference \
+             with the reference of the same model, question by question: one that crosses its line is within noise. They say nothing of two models.",
+            format!("nDCG@10{set}, \u{d7}100"),
         ),
         Scale::Mean => (
             "Further right is faster, further up ranks better. Whiskers are 95 % intervals over questions.",
@@ -88,14 +85,16 @@ fn rate(measured: &Measured) -> String {
 
 fn changed<'c>(row: &'c Row<'c>, measured: &'c Measured, quality: Quality) -> Point<'c> {
     let name = row.full_name();
-    let mean = fixed(100.0 * quality.ndcg10, 2);
-    let speed = &measured.texts_per_second;
-    match quality.change.filter(|_| !row.cell.reference) {
-        None => Point { row, speed, value: 0.0, interval: None, words: format!("{name}: {}, nDCG@10 {mean}.", rate(measured)) },
+    let (value, speed) = (100.0 * quality.ndcg10, &measured.texts_per_second);
+    let mean = fixed(value, 2);
+    match quality.change.filter(|_| !row.as_reference) {
+        None => Point { row, speed, value, interval: None, words: format!("{name}: {}, nDCG@10 {mean}.", rate(measured)) },
         Some(change) => {
             let [by, low, high] = [change.mean, change.low, change.high].map(|value| signed(100.0 * value, 2));
-            let words = format!("{name}: {}, nDCG@10 {mean}, {by} ({low} to {high}) against the reference.", rate(measured));
-            Point { row, speed, value: 100.0 * change.mean, interval: Some((100.0 * change.low, 100.0 * change.high)), words }
+            let words = format!("{name}: {}, nDCG@10 {mean}, {by} ({low} to {high}) against its reference.", rate(measured));
+            // The reference's own mean is at 0 of the change.
+            let end = |end: f64| value + 100.0 * (end - change.mean);
+            Point { row, speed, value, interval: Some((end(change.low), end(change.high))), words }
         }
     }
 }
@@ -153,6 +152,7 @@ fn plot(view: &View<'_>, frame: Frame, scale: &Scale, points: &[Point<'_>], spee
     let area = Area { left: widest + 12.0, top: 34.0, right: frame.width - 14.0, bottom: total - 48.0 };
     let x = |value: f64| area.left + (area.right - area.left) * across.at(value);
     let y = |value: f64| area.bottom - (area.bottom - area.top) * up.at(value);
+    let mut taken: Vec<Area> = Vec::new();
     let mut out = vec![label(0.0, 16.0, "axis", &fit(height, frame.width))];
     for tick in &up.ticks {
         out.push(segment("grid", (area.left, y(*tick)), (area.right, y(*tick))));
@@ -162,14 +162,15 @@ fn plot(view: &View<'_>, frame: Frame, scale: &Scale, points: &[Point<'_>], spee
         out.push(segment("grid", (x(*tick), area.top), (x(*tick), area.bottom)));
         out.push(label(x(*tick), area.bottom + 18.0, "tick middle", &across.tick(*tick)));
     }
-    if matches!(scale, Scale::Change) {
-        out.push(segment("zero", (area.left, y(0.0)), (area.right, y(0.0))));
+    let references = points.iter().filter(|point| matches!(scale, Scale::Change) && point.row.cell.reference);
+    for line in references.map(|point| y(point.value)) {
+        out.push(segment("zero", (area.left, line), (area.right, line)));
+        taken.push(Area { left: area.left, top: line - 1.0, right: area.right, bottom: line + 1.0 });
     }
     out.push(label(area.right, area.bottom + 40.0, "axis end", &fit(speed, frame.width - 20.0)));
 
     let place = |point: &Point<'_>| (x(point.speed.median), y(point.value));
     // Marks and whiskers first, then labels where they cover none of them.
-    let mut taken: Vec<Area> = Vec::new();
     for point in points {
         let (at_x, at_y) = place(point);
         taken.push(Area { left: at_x - 8.0, top: at_y - 8.0, right: at_x + 8.0, bottom: at_y + 8.0 });
@@ -197,7 +198,7 @@ fn plot(view: &View<'_>, frame: Frame, scale: &Scale, points: &[Point<'_>], spee
     for point in points {
         let (at_x, at_y) = place(point);
         let (class, wide) = if point.row.cell.reference { ("name strong halo", 1.12) } else { ("name halo", 1.0) };
-        let name = format!("{} {}", point.row.number, fit(&point.row.series, 210.0));
+        let name = format!("{} {}", point.row.number, fit(&point.row.series, 300.0));
         let number = point.row.number.to_string();
         let texts = if points.len() <= NAMED { vec![name, number.clone()] } else { vec![number.clone()] };
         let free = |label: &Label| whole.holds(&label.area) && !taken.iter().any(|other| label.area.meets(other));

@@ -10,7 +10,10 @@ pub(super) struct Group<'g> {
     pub lines: Vec<Line<'g>>,
 }
 
-/// A line. What is drawn gets where a value stands, the middle of the line, and its height.
+/// Draws a line's marks: gets where a value stands, the middle of the line, and its height.
+pub(super) type Draw<'g> = Box<dyn Fn(&dyn Fn(f64) -> f64, f64, f64) -> Vec<Element> + 'g>;
+
+/// A line.
 pub(super) struct Line<'g> {
     /// The cell's.
     pub number: usize,
@@ -21,7 +24,7 @@ pub(super) struct Line<'g> {
     pub values: Vec<String>,
     /// All that is known of it, for who points at it.
     pub title: String,
-    pub draw: Box<dyn Fn(&dyn Fn(f64) -> f64, f64, f64) -> Vec<Element> + 'g>,
+    pub draw: Draw<'g>,
 }
 
 const HEAD: f64 = 30.0;
@@ -47,8 +50,10 @@ pub(super) fn lay(frame: Frame, groups: &[Group<'_>], heads: &[&str], axis: &Axi
     let figures = ends.first().map_or(frame.width, |end| end - width(0));
     // Strong letters are wider.
     let names = lines().map(|line| 1.12 * text_width(&line.name)).fold(0.0, f64::max);
+    // Where a name has no room beside its figures it has a line of its own.
+    let apart = frame.narrow && INDENT + names > figures - 8.0;
     let (left, right, step, thick) = match frame.narrow {
-        true => (6.0, 6.0, 44.0, 13.0),
+        true => (6.0, 6.0, if apart { 61.0 } else { 44.0 }, 13.0),
         false => (INDENT + names.min(LONGEST) + 12.0, frame.width - figures + 30.0, 27.0, 15.0),
     };
     let plot = frame.width - left - right;
@@ -63,16 +68,17 @@ pub(super) fn lay(frame: Frame, groups: &[Group<'_>], heads: &[&str], axis: &Axi
             y += HEAD;
         }
         for line in &group.lines {
-            let (base, middle, end) = match frame.narrow {
-                true => (y + 14.0, y + 28.0, figures - 8.0),
-                false => (y + step / 2.0 + 4.5, y + step / 2.0, left - 8.0),
+            let (base, below, middle, end) = match frame.narrow {
+                true if apart => (y + 14.0, y + 31.0, y + 45.0, frame.width),
+                true => (y + 14.0, y + 14.0, y + 28.0, figures - 8.0),
+                false => (y + step / 2.0 + 4.5, y + step / 2.0 + 4.5, y + step / 2.0, left - 8.0),
             };
             let (class, wide) = if line.strong { ("name strong", 1.12) } else { ("name", 1.0) };
             let mut row = vec![
                 label(0.0, base, "tick", &line.number.to_string()),
                 label(INDENT, base, class, &fit(&line.name, (end - INDENT) / wide)),
             ];
-            row.extend(line.values.iter().zip(&ends).map(|(value, end)| label(*end, base, "value", value)));
+            row.extend(line.values.iter().zip(&ends).map(|(value, end)| label(*end, below, "value", value)));
             row.extend((line.draw)(&x, middle, thick));
             marks.push(el("g").child(el("title").text(&line.title)).children(row));
             y += step;

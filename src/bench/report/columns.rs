@@ -130,7 +130,7 @@ impl Column {
         let beside = match figure.beside {
             Beside::Nothing => None,
             Beside::Range(low, high) => Some(range(&write(low), &write(high))),
-            Beside::Median(median) => Some(format!("median {}", write(median))),
+            Beside::Median(median) => Some(write(median)),
         };
         Entry { value: write(figure.value), beside }
     }

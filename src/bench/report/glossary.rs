@@ -65,7 +65,7 @@ pub(super) fn glossary(view: &View<'_>) -> Vec<(&'static str, String)> {
         (
             any(|m| m.parity.is_some()),
             "Parity",
-            "The cosine of each text's vector with the reference's vector, the smallest and the median.".to_owned(),
+            "The cosine of each text's vector with the reference's vector, the smallest, and beside it the median.".to_owned(),
         ),
         (
             any(|m| m.quality.is_some()),

@@ -122,7 +122,7 @@ fn cells(view: &View<'_>) -> Element {
             }
         }
     });
-    let about = "Medians over rounds; below each the smallest and the greatest round; for nDCG@10 the mean and its 95 % interval.";
+    let about = "Medians over rounds; below each the smallest and the greatest round. Below a worst cosine: the median one; below an nDCG@10: its 95 % interval.";
     let table = el("table")
         .child(el("caption").text(about))
         .child(

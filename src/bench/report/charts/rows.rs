@@ -53,7 +53,7 @@ pub(super) fn lay(frame: Frame, groups: &[Group<'_>], heads: &[&str], axis: &Axi
     // Where a name has no room beside its figures it has a line of its own.
     let apart = frame.narrow && INDENT + names > figures - 8.0;
     let (left, right, step, thick) = match frame.narrow {
-        true => (6.0, 6.0, if apart { 61.0 } else { 44.0 }, 13.0),
+        true => (6.0, 6.0, if apart { 57.0 } else { 44.0 }, 13.0),
         false => (INDENT + names.min(LONGEST) + 12.0, frame.width - figures + 30.0, 27.0, 15.0),
     };
     let plot = frame.width - left - right;
@@ -69,7 +69,7 @@ pub(super) fn lay(frame: Frame, groups: &[Group<'_>], heads: &[&str], axis: &Axi
         }
         for line in &group.lines {
             let (base, below, middle, end) = match frame.narrow {
-                true if apart => (y + 14.0, y + 31.0, y + 45.0, frame.width),
+                true if apart => (y + 14.0, y + 29.0, y + 42.0, frame.width),
                 true => (y + 14.0, y + 14.0, y + 28.0, figures - 8.0),
                 false => (y + step / 2.0 + 4.5, y + step / 2.0 + 4.5, y + step / 2.0, left - 8.0),
             };

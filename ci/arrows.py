@@ -33,6 +33,7 @@ DOORMEN = {
     "rusqlite": "src/store",
     "ndarray": "src/train",
     "usearch": "src/index",
+    "roxmltree": "src/bench/report",
     "clap": "src/cli",
     "ctrlc": "src/cli",
     "indicatif": "src/cli",

@@ -1,4 +1,5 @@
-//! Comparing runtimes and precisions.
+//! Comparing models, runtimes and precisions.
 
 pub mod parity;
+pub mod report;
 pub mod result;

@@ -43,6 +43,9 @@ pub(super) struct Arguments {
     /// Threads that compute one batch.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Tokens of one batch, padding included; 1024 if left out.
+    #[arg(long, value_name = "N")]
+    token_budget: Option<usize>,
     /// Keep so many numbers of each vector; of use if the model was trained for it (Matryoshka).
     #[arg(long, value_name = "N")]
     dimensions: Option<usize>,
@@ -72,6 +75,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         runtime: arguments.runtime,
         precision: arguments.precision,
         threads: arguments.threads,
+        token_budget: arguments.token_budget,
         dimensions: arguments.dimensions,
         prompt: arguments.prompt,
     };

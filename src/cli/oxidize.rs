@@ -29,6 +29,9 @@ pub(super) struct Arguments {
     /// Threads that compute one batch.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Tokens of one batch, padding included; 1024 if left out.
+    #[arg(long, value_name = "N")]
+    token_budget: Option<usize>,
     /// Fail unless everything is what .patina/oxidize.lock pins: before anything is made, and again when it is.
     #[arg(long)]
     locked: bool,
@@ -55,7 +58,8 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let progress = context.report.progress();
     let job = Job::new(progress.as_ref(), &context.cancel);
     let lock = arguments.locked.then(|| pins::locked(&project, Depth::Bytes, job)).transpose()?;
-    let overrides = Overrides { runtime: arguments.runtime, threads: arguments.threads, ..Overrides::default() };
+    let overrides =
+        Overrides { runtime: arguments.runtime, threads: arguments.threads, token_budget: arguments.token_budget, ..Overrides::default() };
     let setup = setup::for_project(&project, &overrides, Purpose::Bulk)?;
     let _held = project.lock("oxidize")?;
     let store = Store::open_existing(&project.database())?;

@@ -7,7 +7,7 @@ use patina_backend::{Model, ModelOptions, Precision, Runtime};
 use crate::bench::parity;
 use crate::cli::project::{Embeddings, Project};
 use crate::embed::select::{self, Choice, Purpose};
-use crate::embed::{Settings, fingerprint};
+use crate::embed::{Settings, TOKEN_BUDGET, fingerprint};
 use crate::error::{Error, Result};
 use crate::index::Manifest;
 use crate::model::{Cache, ModelFolder, ModelRef, PromptKind};
@@ -20,6 +20,9 @@ const RUNTIME_VARIABLE: &str = "PATINA_RUNTIME";
 /// The most threads that can be asked for: each costs memory whether it has work or not.
 const MOST_THREADS: usize = 256;
 
+/// The most tokens of a batch that can be asked for, as in a recipe.
+const LARGEST_TOKEN_BUDGET: usize = 131_072;
+
 /// The fewest dimensions that can be asked for, as in a recipe.
 const FEWEST_DIMENSIONS: usize = 8;
 
@@ -29,6 +32,8 @@ pub(super) struct Overrides {
     pub runtime: Option<String>,
     pub precision: Option<String>,
     pub threads: Option<usize>,
+    /// Tokens of one batch.
+    pub token_budget: Option<usize>,
     /// Numbers of a vector that are kept.
     pub dimensions: Option<usize>,
     /// The prompt of this name in the model's files, for queries and documents alike.
@@ -91,6 +96,16 @@ impl Overrides {
             None => Ok(std::thread::available_parallelism().map_or(1, |n| n.get())),
         }
     }
+
+    fn token_budget(&self, recipe: Option<usize>) -> Result<usize> {
+        match self.token_budget.or(recipe) {
+            Some(tokens) if !(1..=LARGEST_TOKEN_BUDGET).contains(&tokens) => {
+                Err(Error::usage(format!("--token-budget is {tokens}; it must be 1 to {LARGEST_TOKEN_BUDGET}"))
+                    .hint(format!("leave it out for {TOKEN_BUDGET}")))
+            }
+            tokens => Ok(tokens.unwrap_or(TOKEN_BUDGET)),
+        }
+    }
 }
 
 /// A project's recipe resolved, and the model that it names.
@@ -150,6 +165,7 @@ pub(super) fn for_project(project: &Project, overrides: &Overrides, purpose: Pur
         precision,
         group_size: plan.group_size_for(precision),
         threads: overrides.threads(plan.threads)?,
+        token_budget: overrides.token_budget(plan.token_budget)?,
         purpose,
     };
     let embeddings = project.embeddings(&plan.embedding_model);
@@ -218,6 +234,7 @@ pub(super) fn for_model(model: &str, root: &Path, overrides: &Overrides, purpose
         precision,
         group_size: default_group_size(precision),
         threads: overrides.threads(None)?,
+        token_budget: overrides.token_budget(None)?,
         purpose,
     })
 }

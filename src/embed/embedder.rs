@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use patina_backend::{Embeddings, EngineError, EngineInfo, Model, ModelOptions, Precision, Runtime, TokenBatch};
 
-use crate::embed::batches::{TOKEN_BUDGET, batches};
+use crate::embed::batches::batches;
 use crate::embed::engine_thread::{EngineThread, Reply, Request};
 use crate::embed::fingerprint::fingerprint;
 use crate::embed::select::{self, Purpose};
@@ -52,6 +52,9 @@ pub struct Settings {
     pub group_size: Option<usize>,
     /// Threads that compute one batch.
     pub threads: usize,
+    /// Tokens of one batch, padding of the attention's layout included; [`TOKEN_BUDGET`](crate::embed::TOKEN_BUDGET) unless something
+    /// else was found to be faster. It changes the last bits of vectors and is no part of their fingerprint.
+    pub token_budget: usize,
     /// Bulk or a query.
     pub purpose: Purpose,
 }
@@ -237,7 +240,7 @@ impl<N: Fn(usize) -> String, S: FnMut(usize, &[f32]) -> Result<()>> Stream<'_, N
                 }
             }
             let lengths: Vec<usize> = tokens.iter().map(|(ids, _)| ids.len()).collect();
-            for rows in batches(&lengths, TOKEN_BUDGET) {
+            for rows in batches(&lengths, self.embedder.settings.token_budget) {
                 let mut batch = TokenBatch::new();
                 for (ids, left_out) in rows.iter().map(|&row| tokens[row]) {
                     batch.push_after(ids, *left_out);

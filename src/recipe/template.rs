@@ -18,6 +18,7 @@ embedding_model: {model}
 # precision: f32           # f32, f16, bf16, q8 or q4
 # group_size: 64           # 32, 64 or 128 weights share a scale; with q8 and q4 only
 # threads: 4               # absent: every core
+# token_budget: 1024       # tokens of one batch; more takes memory and is rarely faster
 # max_tokens: 256          # absent: the model's own limit
 # dimensions: 256          # absent: all; fewer only if the model was trained for it (Matryoshka)
 # pooling: mean            # absent: as the model's files say; else cls, max, mean, mean_sqrt_len_tokens, weightedmean or lasttoken

@@ -100,16 +100,17 @@ fn help_of_oxidize() {
     Usage: patina oxidize [OPTIONS]
 
     Options:
-          --runtime <R>    The runtime, in place of the recipe's: auto, onnx or mlx
-          --threads <N>    Threads that compute one batch
-          --locked         Fail unless everything is what .patina/oxidize.lock pins: before anything is
-                           made, and again when it is
-      -C, --project <DIR>  Work on the project in this folder instead of the one around the current
-                           folder
-          --json           Write machine-readable JSON to standard output, and errors as JSON to
-                           standard error
-      -q, --quiet          Say nothing but results and errors
-      -h, --help           Print help
+          --runtime <R>       The runtime, in place of the recipe's: auto, onnx or mlx
+          --threads <N>       Threads that compute one batch
+          --token-budget <N>  Tokens of one batch, padding included; 1024 if left out
+          --locked            Fail unless everything is what .patina/oxidize.lock pins: before anything
+                              is made, and again when it is
+      -C, --project <DIR>     Work on the project in this folder instead of the one around the current
+                              folder
+          --json              Write machine-readable JSON to standard output, and errors as JSON to
+                              standard error
+      -q, --quiet             Say nothing but results and errors
+      -h, --help              Print help
     "#);
 }
 
@@ -161,6 +162,7 @@ fn help_of_embed() {
           --runtime <R>          The runtime: auto, onnx or mlx
           --precision <P>        The precision: f32
           --threads <N>          Threads that compute one batch
+          --token-budget <N>     Tokens of one batch, padding included; 1024 if left out
           --dimensions <N>       Keep so many numbers of each vector; of use if the model was trained
                                  for it (Matryoshka)
           --prompt <NAME>        The prompt of this name in the model's files, in place of the kind's
@@ -360,6 +362,7 @@ fn help_of_eval() {
           --runtime <R>          The runtime: auto, onnx or mlx
           --precision <P>        The precision: f32; on MLX also f16, bf16, q8 or q4
           --threads <N>          Threads that compute one batch
+          --token-budget <N>     Tokens of one batch, padding included; 1024 if left out
           --output <FILE>        Write the report as JSON to this file too
       -C, --project <DIR>        Work on the project in this folder instead of the one around the
                                  current folder
@@ -387,6 +390,7 @@ fn help_of_eval() {
           --runtime <R>          The runtime: auto, onnx or mlx
           --precision <P>        The precision: f32; on MLX also f16, bf16, q8 or q4
           --threads <N>          Threads that compute one batch
+          --token-budget <N>     Tokens of one batch, padding included; 1024 if left out
           --output <FILE>        Write the report as JSON to this file too
       -C, --project <DIR>        Work on the project in this folder instead of the one around the
                                  current folder
@@ -519,6 +523,10 @@ fn words_that_are_not_known() {
     error: --threads is 0; it must be 1 to 256
     hint: leave it out to use every core
     "#);
+    for tokens in ["0", "131073"] {
+        let ran = place.run(["embed", "--token-budget", tokens]);
+        assert!(ran.exit(2).err.contains(&format!("--token-budget is {tokens}; it must be 1 to 131072")), "{ran}");
+    }
     snap!(place.run(["-C", "not-there", "status"]), @r#"
     exit 2
     --- stderr

@@ -1,4 +1,5 @@
-//! Comparing runtimes and precisions.
+//! Comparing runtimes, precisions and settings.
 
+pub mod calibrate;
 pub mod parity;
 pub mod result;

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use serde::Deserialize;
 
 use crate::cli::Context;
+use crate::cli::measured::Texts;
 use crate::cli::project::Project;
 use crate::cli::setup::{self, Overrides};
 use crate::cli::vectors_out::{Npy, json_line};
@@ -16,6 +17,7 @@ use crate::embed::{Embedder, Input, Order, TextKind};
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::progress::Job;
+use crate::store::Store;
 
 /// Bytes of one input line that are read.
 const LINE_LIMIT: usize = 64 << 20;
@@ -34,7 +36,7 @@ pub(super) struct Arguments {
     /// Where vectors go: a .npy or .jsonl file, or `-` for JSON lines on standard output.
     #[arg(long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
-    /// The runtime: auto, onnx or mlx.
+    /// The runtime: auto, onnx, mlx or measured.
     #[arg(long, value_name = "R")]
     runtime: Option<String>,
     /// The precision: f32.
@@ -78,10 +80,18 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         token_budget: arguments.token_budget,
         dimensions: arguments.dimensions,
         prompt: arguments.prompt,
+        pinned: None,
     };
+    let progress = context.report.progress();
+    let job = Job::new(progress.as_ref(), &context.cancel);
     let settings = match &arguments.model {
-        Some(model) => setup::for_model(model, &Project::at(context.project.as_deref())?.root, &overrides, Purpose::Bulk)?,
-        None => setup::for_project(&Project::find(context.project.as_deref())?, &overrides, Purpose::Bulk)?.settings,
+        Some(model) => setup::for_model_measured(model, &Project::at(context.project.as_deref())?.root, &overrides, Purpose::Bulk, job)?,
+        None => {
+            let project = Project::find(context.project.as_deref())?;
+            let mut setup = setup::for_project(&project, &overrides, Purpose::Bulk)?;
+            setup.measure(|| Texts::of_project(Store::open_existing(&project.database()).ok().as_ref()), job)?;
+            setup.settings
+        }
     };
     let lines = Lines::open(&arguments.input)?;
     let from = lines.path.display().to_string();
@@ -90,8 +100,6 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         Kind::Query => TextKind::Query,
         Kind::Document => TextKind::Document,
     };
-    let progress = context.report.progress();
-    let job = Job::new(progress.as_ref(), &context.cancel);
     let name = |number: usize| format!("line {} of {from}", number + 1);
     progress.begin("embedding", None, "texts");
     match output {

@@ -62,7 +62,7 @@ struct Model {
     /// A model's name, hub id or folder; the project's model if left out.
     #[arg(long, value_name = "NAME|FOLDER")]
     model: Option<String>,
-    /// The runtime: auto, onnx or mlx.
+    /// The runtime: auto, onnx, mlx or measured.
     #[arg(long, value_name = "R")]
     runtime: Option<String>,
     /// The precision: f32; on MLX also f16, bf16, q8 or q4.

@@ -137,6 +137,16 @@ impl Embedder {
         self.embed_one(text, TextKind::Document, "the document")
     }
 
+    /// The token ids of a text as the engine gets them, its prompt and special tokens among them; none if it has no tokens.
+    pub fn token_ids(&self, text: &str, kind: TextKind) -> Result<Vec<u32>> {
+        Ok(self.ids(Input::Text(text.to_owned()), kind)?.map_or_else(Vec::new, |(ids, _)| ids))
+    }
+
+    /// Changes the tokens of one batch from now on; the vectors' fingerprint stays what it is.
+    pub fn set_token_budget(&mut self, tokens: usize) {
+        self.settings.token_budget = tokens;
+    }
+
     fn embed_one(&mut self, text: &str, kind: TextKind, name: &str) -> Result<Vec<f32>> {
         let mut vector = Vec::new();
         let text = std::iter::once(Ok(Input::Text(text.to_owned())));

@@ -23,6 +23,8 @@ fn help() {
                 why
       lock      Pin every byte and version that results depend on in .patina/oxidize.lock, or check it
       validate  Look through recipe, model, weights, vectors and indexes for faults and oddities
+      calibrate Measure which runtime, threads and token budget are the fastest here, for `runtime:
+                measured`
       parity    Compare the runtimes and precisions of this build on the same texts, and certify what
                 may share an index
       eval      Measure a model on labelled data: pairs of sentences, or a retrieval set in BEIR's
@@ -100,7 +102,7 @@ fn help_of_oxidize() {
     Usage: patina oxidize [OPTIONS]
 
     Options:
-          --runtime <R>       The runtime, in place of the recipe's: auto, onnx or mlx
+          --runtime <R>       The runtime, in place of the recipe's: auto, onnx, mlx or measured
           --threads <N>       Threads that compute one batch
           --token-budget <N>  Tokens of one batch, padding included; 1024 if left out
           --locked            Fail unless everything is what .patina/oxidize.lock pins: before anything
@@ -134,7 +136,7 @@ fn help_of_scry() {
       -n, --limit <N>          The most results [default: 10]
           --kind <KIND>        Only results of these kinds: session, commit, document, code
           --explain            Say of each result how every retriever ranked and scored it
-          --runtime <R>        The runtime, in place of the recipe's: auto, onnx or mlx
+          --runtime <R>        The runtime, in place of the recipe's: auto, onnx, mlx or measured
           --locked             Fail unless everything is what .patina/oxidize.lock pins
       -C, --project <DIR>      Work on the project in this folder instead of the one around the current
                                folder
@@ -159,7 +161,7 @@ fn help_of_embed() {
           --input <FILE>         Where lines come from; `-` is standard input [default: -]
           --output <FILE>        Where vectors go: a .npy or .jsonl file, or `-` for JSON lines on
                                  standard output [default: -]
-          --runtime <R>          The runtime: auto, onnx or mlx
+          --runtime <R>          The runtime: auto, onnx, mlx or measured
           --precision <P>        The precision: f32
           --threads <N>          Threads that compute one batch
           --token-budget <N>     Tokens of one batch, padding included; 1024 if left out
@@ -222,7 +224,7 @@ fn help_of_lock_and_validate() {
 
     Options:
           --check          Write nothing, and fail unless everything is what the lockfile pins
-          --runtime <R>    The runtime, in place of the recipe's: auto, onnx or mlx
+          --runtime <R>    The runtime, in place of the recipe's: auto, onnx, mlx or measured
       -C, --project <DIR>  Work on the project in this folder instead of the one around the current
                            folder
           --json           Write machine-readable JSON to standard output, and errors as JSON to
@@ -359,7 +361,7 @@ fn help_of_eval() {
           --prompt <PROMPT>      Which of the model's prompts the sentences get; MTEB uses none
                                  [default: none] [possible values: none, query, document]
           --model <NAME|FOLDER>  A model's name, hub id or folder; the project's model if left out
-          --runtime <R>          The runtime: auto, onnx or mlx
+          --runtime <R>          The runtime: auto, onnx, mlx or measured
           --precision <P>        The precision: f32; on MLX also f16, bf16, q8 or q4
           --threads <N>          Threads that compute one batch
           --token-budget <N>     Tokens of one batch, padding included; 1024 if left out
@@ -387,7 +389,7 @@ fn help_of_eval() {
                                  or hybrid (both, fused as scry fuses them) [default: vector]
           --run <FILE>           Write the rankings to this file too, as a run of TREC
           --model <NAME|FOLDER>  A model's name, hub id or folder; the project's model if left out
-          --runtime <R>          The runtime: auto, onnx or mlx
+          --runtime <R>          The runtime: auto, onnx, mlx or measured
           --precision <P>        The precision: f32; on MLX also f16, bf16, q8 or q4
           --threads <N>          Threads that compute one batch
           --token-budget <N>     Tokens of one batch, padding included; 1024 if left out
@@ -398,6 +400,14 @@ fn help_of_eval() {
                                  standard error
       -q, --quiet                Say nothing but results and errors
       -h, --help                 Print help
+    "#);
+}
+
+#[test]
+fn help_of_calibrate() {
+    snap!(Place::new().run(["calibrate", "--help"]), @r#"
+    exit 0
+    --- stdout
     "#);
 }
 

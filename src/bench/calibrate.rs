@@ -4,6 +4,7 @@
 //! A default is left only for what is faster beyond noise: in every round, and by [`MARGIN`] in the median. So the choice is the same
 //! on the same figures, and equal ones come to the defaults.
 
+mod load;
 mod race;
 mod record;
 #[cfg(test)]
@@ -25,6 +26,9 @@ pub use record::{Recorded, folder, keep, recorded};
 
 /// How much faster than the default something must be in the median of the rounds, beside being faster in each.
 pub const MARGIN: f64 = 1.05;
+
+/// Percent of the machine that other programs may take while threads are compared. Above that fewer threads win only for that time.
+pub const MOST_OTHER_LOAD: u8 = 10;
 
 /// Fewer rounds decide nothing.
 pub const LEAST_ROUNDS: usize = 3;
@@ -65,6 +69,7 @@ pub fn blank(settings: &Settings, machine: Machine) -> Calibration {
         group_size: settings.group_size,
         runtimes: runtimes.collect(),
         texts: String::new(),
+        other_load: None,
         comparisons: Vec::new(),
         left_out: Vec::new(),
     }
@@ -84,11 +89,18 @@ pub fn measure(
     let runtimes = select::candidates(settings.precision);
     let space = Space::new(&runtimes, blank.machine.threads, |runtime| select::device(runtime).is_ok_and(|device| device == "cpu"));
     let mut real = Real { settings, texts, sample: Vec::new(), begun: Instant::now(), job };
+    let before = load::Load::now();
     job.progress.begin("measuring runtimes, token budgets and threads", None, "runs");
     let raced = race::race(&mut real, &space, stay.map(|stay| stay.runtime().name()));
     job.progress.end("");
-    let (comparisons, left_out) = raced?;
-    Ok(Calibration { texts: from.to_owned(), comparisons, left_out, ..blank })
+    let (comparisons, mut left_out) = raced?;
+    let other_load = load::Load::now().zip(before).map(|(now, before)| now.of_others_since(before));
+    if let Some(percent) = other_load.filter(|&percent| percent > MOST_OTHER_LOAD) {
+        left_out.push(format!(
+            "other programs took {percent}% of the machine: the comparison of threads does not count; `patina calibrate` measures anew"
+        ));
+    }
+    Ok(Calibration { texts: from.to_owned(), other_load, comparisons, left_out, ..blank })
 }
 
 /// Engines of this machine.
@@ -201,7 +213,9 @@ fn setting(calibration: &Calibration, stay: Option<&str>) -> (Setting, Option<u6
     let fastest = of_runtimes.or(all.first()).map(|comparison| winner(comparison).setting.runtime.clone());
     let runtime = stay.map(str::to_owned).or(fastest).unwrap_or_else(|| calibration.runtimes[0].name.clone());
     // Threads are compared at the budget that was chosen before: the later comparison has the whole answer.
-    let tuned = all.iter().rfind(|comparison| comparison.of != Compared::Runtime && comparison.rows[0].setting.runtime == runtime);
+    let busy = calibration.other_load.is_some_and(|percent| percent > MOST_OTHER_LOAD);
+    let counts = |of: Compared| of == Compared::TokenBudget || of == Compared::Threads && !busy;
+    let tuned = all.iter().rfind(|comparison| counts(comparison.of) && comparison.rows[0].setting.runtime == runtime);
     let row = match (tuned, of_runtimes) {
         (Some(comparison), _) => Some(winner(comparison)),
         (None, Some(comparison)) => comparison.rows.iter().find(|row| row.setting.runtime == runtime),

@@ -13,25 +13,25 @@ fn help() {
     Usage: patina [OPTIONS] <COMMAND>
 
     Commands:
-      init      Write a recipe, .patina/oxidize.yaml, for the project in this folder
-      scrape    Gather session notes, git history, code and documents into .patina/data/patina.db
-      oxidize   Embed what is new, build the index, and train and judge the recipe's projections
-      scry      Search the project
-      embed     Embed lines of text, or of JSON with `text` or `input_ids`
-      status    What the project has, and whether it is up to date
-      doctor    What this machine and build offer: runtimes, libraries, models, and what was chosen and
-                why
-      lock      Pin every byte and version that results depend on in .patina/oxidize.lock, or check it
-      validate  Look through recipe, model, weights, vectors and indexes for faults and oddities
-      calibrate Measure which runtime, threads and token budget are the fastest here, for `runtime:
-                measured`
-      parity    Compare the runtimes and precisions of this build on the same texts, and certify what
-                may share an index
-      eval      Measure a model on labelled data: pairs of sentences, or a retrieval set in BEIR's
-                layout
-      model     The models on this machine
-      runtime   The libraries that engines run on
-      help      Print this message or the help of the given subcommand(s)
+      init       Write a recipe, .patina/oxidize.yaml, for the project in this folder
+      scrape     Gather session notes, git history, code and documents into .patina/data/patina.db
+      oxidize    Embed what is new, build the index, and train and judge the recipe's projections
+      scry       Search the project
+      embed      Embed lines of text, or of JSON with `text` or `input_ids`
+      status     What the project has, and whether it is up to date
+      doctor     What this machine and build offer: runtimes, libraries, models, and what was chosen and
+                 why
+      lock       Pin every byte and version that results depend on in .patina/oxidize.lock, or check it
+      validate   Look through recipe, model, weights, vectors and indexes for faults and oddities
+      calibrate  Measure which runtime, threads and token budget are the fastest here, for `runtime:
+                 measured`
+      parity     Compare the runtimes and precisions of this build on the same texts, and certify what
+                 may share an index
+      eval       Measure a model on labelled data: pairs of sentences, or a retrieval set in BEIR's
+                 layout
+      model      The models on this machine
+      runtime    The libraries that engines run on
+      help       Print this message or the help of the given subcommand(s)
 
     Options:
       -C, --project <DIR>  Work on the project in this folder instead of the one around the current
@@ -408,6 +408,20 @@ fn help_of_calibrate() {
     snap!(Place::new().run(["calibrate", "--help"]), @r#"
     exit 0
     --- stdout
+    Measure which runtime, threads and token budget are the fastest here, for `runtime: measured`
+
+    Usage: patina calibrate [OPTIONS]
+
+    Options:
+          --model <NAME|FOLDER>  A model's name, hub id or folder, measured on sample texts; the
+                                 project's model on its own texts if left out
+          --precision <P>        The precision, in place of the recipe's
+      -C, --project <DIR>        Work on the project in this folder instead of the one around the
+                                 current folder
+          --json                 Write machine-readable JSON to standard output, and errors as JSON to
+                                 standard error
+      -q, --quiet                Say nothing but results and errors
+      -h, --help                 Print help
     "#);
 }
 
@@ -447,7 +461,20 @@ fn every_command_has_its_help_here() {
     assert_eq!(
         names,
         [
-            "init", "scrape", "oxidize", "scry", "embed", "status", "doctor", "lock", "validate", "parity", "eval", "model", "runtime",
+            "init",
+            "scrape",
+            "oxidize",
+            "scry",
+            "embed",
+            "status",
+            "doctor",
+            "lock",
+            "validate",
+            "calibrate",
+            "parity",
+            "eval",
+            "model",
+            "runtime",
             "help"
         ]
     );

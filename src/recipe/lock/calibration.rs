@@ -33,6 +33,9 @@ pub struct Calibration {
     pub runtimes: Vec<RuntimeVersion>,
     /// Where the texts came from.
     pub texts: String,
+    /// Percent of the machine that other programs took meanwhile, where the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_load: Option<u8>,
     /// In the order in which they were made.
     pub comparisons: Vec<Comparison>,
     /// What was not measured, and why.

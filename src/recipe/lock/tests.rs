@@ -33,6 +33,7 @@ fn calibration() -> CalibrationPins {
             group_size: Some(64),
             runtimes: vec![RuntimeVersion { name: "onnx".into(), version: Some("1.31.0".into()), graph: Some(1) }],
             texts: "the project's".into(),
+            other_load: Some(3),
             comparisons: vec![Comparison { of: Compared::TokenBudget, tokens: 2048, rows: vec![row(1024, 5000), row(512, 6000)] }],
             left_out: vec!["threads".into()],
         },

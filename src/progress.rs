@@ -63,6 +63,11 @@ impl<'a> Job<'a> {
         Job { progress: &Silent, cancel: None }
     }
 
+    /// The same job with nothing to report: part of a task that reports itself.
+    pub fn quiet(self) -> Job<'a> {
+        Job { progress: &Silent, ..self }
+    }
+
     /// An error of kind [`ErrorKind::Interrupted`](crate::error::ErrorKind::Interrupted) once a stop was asked for. Call it
     /// often, at places where everything on disk is whole.
     pub fn check(&self) -> Result<()> {

@@ -1,5 +1,6 @@
-//! Comparing models, runtimes and precisions.
+//! Comparing models, runtimes, precisions and settings.
 
+pub mod calibrate;
 pub mod parity;
 pub mod report;
 pub mod result;

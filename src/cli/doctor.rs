@@ -3,11 +3,13 @@
 use patina_backend::Precision;
 use serde::Serialize;
 
+use crate::bench::calibrate;
 use crate::cli::project::Project;
 use crate::cli::report::Style;
+use crate::cli::setup::{self, Overrides};
 use crate::cli::{Context, VERSION};
 use crate::embed::provision::{self, Finding, Places};
-use crate::embed::select::{self, Choice};
+use crate::embed::select::{self, Choice, Purpose};
 use crate::error::{Error, Result};
 use crate::model::Cache;
 use crate::recipe::{Plan, RuntimeChoice};
@@ -102,7 +104,20 @@ pub(super) fn run(context: &Context, _: Arguments) -> Result<()> {
         Some(project) => wanted(project).map_err(|e| problem(&e)).ok(),
         None => Some((RuntimeChoice::Auto, Precision::F32)),
     };
-    let choice = wanted.and_then(|(runtime, precision)| select::choose(runtime, precision).map_err(|e| problem(&e)).ok());
+    // What `measured` comes to depends on the model, which need not be here.
+    let measured = match (&project, wanted) {
+        (Some(project), Some((RuntimeChoice::Measured, _))) => setup::for_project(project, &Overrides::default(), Purpose::Query).ok(),
+        _ => None,
+    };
+    let choice = match (measured, wanted) {
+        (Some(setup), _) => Some(setup.choice),
+        (None, Some((RuntimeChoice::Measured, precision))) => {
+            let why = "the model cannot be opened; `patina status` says why";
+            calibrate::unmeasured(precision, None, why).map_err(|e| problem(&e)).ok()
+        }
+        (None, Some((runtime, precision))) => select::choose(runtime, precision).map_err(|e| problem(&e)).ok(),
+        (None, None) => None,
+    };
     let project = project.map(|project| project.root.display().to_string());
     let cache = Cache::open().map_err(|e| problem(&e)).ok();
     let mut models = Vec::new();

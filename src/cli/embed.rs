@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::cli::Context;
 use crate::cli::facts::Facts;
+use crate::cli::measured;
 use crate::cli::project::Project;
 use crate::cli::report::plural;
 use crate::cli::setup::{self, Overrides};
@@ -19,6 +20,7 @@ use crate::embed::{Embedder, Order, Settings, TextKind, fingerprint};
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::progress::Job;
+use crate::store::Store;
 use crate::table::IdKind;
 
 #[derive(Debug, clap::Args)]
@@ -44,7 +46,7 @@ pub(super) struct Arguments {
     /// Do nothing if the output is there, whole, and of the same model, settings and shard.
     #[arg(long)]
     skip_existing: bool,
-    /// The runtime: auto, onnx or mlx.
+    /// The runtime: auto, onnx, mlx or measured.
     #[arg(long, value_name = "R")]
     runtime: Option<String>,
     /// The precision: f32.
@@ -53,6 +55,9 @@ pub(super) struct Arguments {
     /// Threads that compute one batch.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Tokens of one batch, padding included; 1024 if left out.
+    #[arg(long, value_name = "N")]
+    token_budget: Option<usize>,
     /// Keep so many numbers of each vector; of use if the model was trained for it (Matryoshka).
     #[arg(long, value_name = "N")]
     dimensions: Option<usize>,
@@ -92,16 +97,23 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         runtime: arguments.runtime,
         precision: arguments.precision,
         threads: arguments.threads,
+        token_budget: arguments.token_budget,
         dimensions: arguments.dimensions,
         prompt: arguments.prompt,
+        pinned: None,
     };
+    let progress = context.report.progress();
+    let job = Job::new(progress.as_ref(), &context.cancel);
     let (model, settings) = match arguments.model {
         Some(model) => {
-            let settings = setup::for_model(&model, &Project::at(context.project.as_deref())?.root, &overrides, Purpose::Bulk)?;
+            let root = Project::at(context.project.as_deref())?.root;
+            let settings = setup::for_model_measured(&model, &root, &overrides, Purpose::Bulk, job)?;
             (model, settings)
         }
         None => {
-            let setup = setup::for_project(&Project::find(context.project.as_deref())?, &overrides, Purpose::Bulk)?;
+            let project = Project::find(context.project.as_deref())?;
+            let mut setup = setup::for_project(&project, &overrides, Purpose::Bulk)?;
+            setup.measure(|| measured::Texts::of_project(Store::open_existing(&project.database()).ok().as_ref()), job)?;
             (setup.plan.embedding_model.to_string(), setup.settings)
         }
     };
@@ -121,8 +133,6 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         Kind::Query => TextKind::Query,
         Kind::Document => TextKind::Document,
     };
-    let progress = context.report.progress();
-    let job = Job::new(progress.as_ref(), &context.cancel);
     let own = shard.unwrap_or(Shard::WHOLE);
     let seen = texts.seen();
     let beside = Beside { dimensions: facts.dimensions, ids: names.id.is_some(), id_kind: seen.borrow().id_kind, shard: shard.is_some() };

@@ -62,7 +62,7 @@ struct Model {
     /// A model's name, hub id or folder; the project's model if left out.
     #[arg(long, value_name = "NAME|FOLDER")]
     model: Option<String>,
-    /// The runtime: auto, onnx or mlx.
+    /// The runtime: auto, onnx, mlx or measured.
     #[arg(long, value_name = "R")]
     runtime: Option<String>,
     /// The precision: f32; on MLX also f16, bf16, q8 or q4.
@@ -71,6 +71,9 @@ struct Model {
     /// Threads that compute one batch.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Tokens of one batch, padding included; 1024 if left out.
+    #[arg(long, value_name = "N")]
+    token_budget: Option<usize>,
     /// Write the report as JSON to this file too.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -156,8 +159,13 @@ fn beir(context: &Context, arguments: Beir) -> Result<()> {
 impl Model {
     /// The model's name and the settings to embed with.
     fn settings(&self, context: &Context) -> Result<(String, Settings)> {
-        let overrides =
-            Overrides { runtime: self.runtime.clone(), precision: self.precision.clone(), threads: self.threads, ..Overrides::default() };
+        let overrides = Overrides {
+            runtime: self.runtime.clone(),
+            precision: self.precision.clone(),
+            threads: self.threads,
+            token_budget: self.token_budget,
+            ..Overrides::default()
+        };
         match &self.model {
             Some(model) => {
                 let root = Project::at(context.project.as_deref())?.root;

@@ -19,7 +19,7 @@ pub(super) struct Arguments {
     /// Write nothing, and fail unless everything is what the lockfile pins.
     #[arg(long)]
     check: bool,
-    /// The runtime, in place of the recipe's: auto, onnx or mlx.
+    /// The runtime, in place of the recipe's: auto, onnx, mlx or measured.
     #[arg(long, value_name = "R")]
     runtime: Option<String>,
 }
@@ -43,7 +43,8 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let project = Project::find(context.project.as_deref())?;
     let path = project.lock_path();
     let old = arguments.check.then(|| Lock::read(&path)).transpose()?;
-    let overrides = Overrides { runtime: arguments.runtime, ..Overrides::default() };
+    let pinned = old.as_ref().map(|old| old.runtime.name.clone());
+    let overrides = Overrides { runtime: arguments.runtime, pinned, ..Overrides::default() };
     // A check may borrow an index of the other runtime where parity is certified; what is written is this runtime's own.
     let purpose = if arguments.check { Purpose::Query } else { Purpose::Bulk };
     let setup = setup::for_project(&project, &overrides, purpose)?;

@@ -1,6 +1,7 @@
 //! The command line: arguments here, one file a command, and `report`, the only place that prints and picks exit codes.
 
 mod bars;
+mod calibrate;
 mod doctor;
 mod embed;
 mod eval;
@@ -8,6 +9,7 @@ mod facts;
 mod init;
 mod lock;
 mod machine;
+mod measured;
 mod merge;
 mod model;
 mod oxidize;
@@ -81,6 +83,8 @@ enum Command {
     Lock(lock::Arguments),
     /// Look through recipe, model, weights, vectors and indexes for faults and oddities.
     Validate(validate::Arguments),
+    /// Measure which runtime, threads and token budget are the fastest here, for `runtime: measured`.
+    Calibrate(calibrate::Arguments),
     /// Compare the runtimes and precisions of this build on the same texts, and certify what may share an index.
     Parity(parity::Arguments),
     /// Measure a model on labelled data: pairs of sentences, or a retrieval set in BEIR's layout.
@@ -123,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&context, arguments),
         Command::Lock(arguments) => lock::run(&context, arguments),
         Command::Validate(arguments) => validate::run(&context, arguments),
+        Command::Calibrate(arguments) => calibrate::run(&context, arguments),
         Command::Parity(arguments) => parity::run(&context, arguments),
         Command::Eval(command) => eval::run(&context, command),
         Command::Model(command) => model::run(&context, command),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use crate::cli::Context;
+use crate::cli::measured::{self, Texts};
 use crate::cli::pins::{self, Depth, Kept, Pinned};
 use crate::cli::project::Project;
 use crate::cli::projections::{self, Ground, Outcome};
@@ -23,12 +24,15 @@ const STORED_AT_ONCE: usize = 256;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The runtime, in place of the recipe's: auto, onnx or mlx.
+    /// The runtime, in place of the recipe's: auto, onnx, mlx or measured.
     #[arg(long, value_name = "R")]
     runtime: Option<String>,
     /// Threads that compute one batch.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Tokens of one batch, padding included; 1024 if left out.
+    #[arg(long, value_name = "N")]
+    token_budget: Option<usize>,
     /// Fail unless everything is what .patina/oxidize.lock pins: before anything is made, and again when it is.
     #[arg(long)]
     locked: bool,
@@ -40,6 +44,8 @@ struct Summary {
     embedding_model: String,
     dimensions: usize,
     runtime: Choice,
+    threads: usize,
+    token_budget: usize,
     precision: String,
     fingerprint: String,
     chunks: usize,
@@ -55,12 +61,18 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let progress = context.report.progress();
     let job = Job::new(progress.as_ref(), &context.cancel);
     let lock = arguments.locked.then(|| pins::locked(&project, Depth::Bytes, job)).transpose()?;
-    let overrides = Overrides { runtime: arguments.runtime, threads: arguments.threads, ..Overrides::default() };
-    let setup = setup::for_project(&project, &overrides, Purpose::Bulk)?;
+    let overrides = Overrides {
+        runtime: arguments.runtime,
+        threads: arguments.threads,
+        token_budget: arguments.token_budget,
+        pinned: lock.as_ref().map(|lock| lock.runtime.name.clone()),
+        ..Overrides::default()
+    };
+    let mut setup = setup::for_project(&project, &overrides, Purpose::Bulk)?;
     let _held = project.lock("oxidize")?;
     let store = Store::open_existing(&project.database())?;
-    let pinned = Pinned { setup: &setup, store: Some(&store) };
     if let Some(lock) = &lock {
+        let pinned = Pinned { setup: &setup, store: Some(&store) };
         pinned.hold_inputs(&project, lock, Depth::Stamps, job)?;
         refuse_damaged(&setup, &store)?;
     }
@@ -72,6 +84,9 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
             .at(project.database())
             .hint("run `patina scrape`; if it found nothing, look at `scrape` in the recipe"));
     }
+    setup.measure(|| Texts::of_project(Some(&store)), job)?;
+    let setup = setup;
+    let pinned = Pinned { setup: &setup, store: Some(&store) };
     let embedded = embed_missing(&store, &setup, job)?;
     let content_hash = store.content_hash()?;
     let dimensions = setup.plan.dimensions;
@@ -136,10 +151,13 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
             kept => kept?,
         },
     };
+    let why = setup.measuring.is_some().then(|| measured::told(&setup.choice, &setup.settings));
     let summary = Summary {
         embedding_model: setup.plan.embedding_model.clone(),
         dimensions,
         runtime: setup.choice.clone(),
+        threads: setup.settings.threads,
+        token_budget: setup.settings.token_budget,
         precision: setup.settings.precision.name().to_owned(),
         fingerprint: setup.fingerprint.clone(),
         chunks: keys.len(),
@@ -148,7 +166,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         projections: outcomes,
         lockfile,
     };
-    context.report.result(&summary, |style| text(&summary, style))
+    context.report.result(&summary, |style| text(&summary, why.as_deref(), style))
 }
 
 /// Under a lockfile a damaged file is an error: mended without a word, nobody would know that it was another.
@@ -215,7 +233,7 @@ fn name(chunk: &Chunk) -> String {
     }
 }
 
-fn text(summary: &Summary, style: &Style) -> String {
+fn text(summary: &Summary, why: Option<&str>, style: &Style) -> String {
     let mut out = format!(
         "{} on {} ({}), {} dimensions\n",
         style.bold(&summary.embedding_model),
@@ -223,6 +241,9 @@ fn text(summary: &Summary, style: &Style) -> String {
         summary.precision,
         summary.dimensions
     );
+    if let Some(why) = why {
+        out += &format!("{why}\n");
+    }
     out += &match summary.embedded {
         0 => format!("{}, none new\n", plural(summary.chunks, "chunk")),
         new => format!("{}, {} embedded\n", plural(summary.chunks, "chunk"), plural(new, "text")),

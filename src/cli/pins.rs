@@ -66,6 +66,7 @@ impl Pinned<'_> {
                 precision: settings.precision.name().to_owned(),
                 group_size: settings.group_size,
             },
+            calibration: setup.calibration.clone(),
             versions: Versions {
                 vectors: VECTORS_VERSION,
                 graph: select::graph_version(settings.runtime),
@@ -211,13 +212,22 @@ impl Pinned<'_> {
         now.made = self.made(old.as_ref().and_then(|old| old.made.as_ref()))?;
         let holds = |old: &Lock| {
             let whole = old.source.is_some() == now.source.is_some() && old.made.is_some() == now.made.is_some();
-            whole && !self.differences(old, &now).iter().any(|difference| difference.must_match)
+            whole && !is_other_measurement(old, &now) && !self.differences(old, &now).iter().any(|difference| difference.must_match)
         };
         if old.as_ref().is_some_and(holds) {
             return Ok(Kept::Held);
         }
         now.write(&path)?;
         Ok(Kept::Written)
+    }
+}
+
+/// Whether this machine measured what the lockfile lacks, or has of this machine in other figures. What another machine measured stays as
+/// it is: each author's run would else put its own in place of it.
+fn is_other_measurement(old: &Lock, now: &Lock) -> bool {
+    match (&old.calibration, &now.calibration) {
+        (Some(old), Some(now)) => old.measured.machine == now.measured.machine && old != now,
+        (old, now) => old.is_none() && now.is_some(),
     }
 }
 

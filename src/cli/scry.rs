@@ -39,7 +39,7 @@ pub(super) struct Arguments {
     /// Say of each result how every retriever ranked and scored it.
     #[arg(long)]
     explain: bool,
-    /// The runtime, in place of the recipe's: auto, onnx or mlx.
+    /// The runtime, in place of the recipe's: auto, onnx, mlx or measured.
     #[arg(long, value_name = "R")]
     runtime: Option<String>,
     /// Fail unless everything is what .patina/oxidize.lock pins.
@@ -63,7 +63,8 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let (projection, hits) = match options.mode {
         Mode::Lexical => {
             if let Some(lock) = locked(&project, &arguments)? {
-                let overrides = Overrides { runtime: arguments.runtime.clone(), ..Overrides::default() };
+                let pinned = Some(lock.runtime.name.clone());
+                let overrides = Overrides { runtime: arguments.runtime.clone(), pinned, ..Overrides::default() };
                 hold(&project, &setup::for_project(&project, &overrides, Purpose::Query)?, &store, &lock)?;
             }
             (None, search(&store, None, None, &question, &options)?)
@@ -103,8 +104,9 @@ fn with_vectors(
     question: &str,
     options: &Options,
 ) -> Result<(Option<String>, Vec<Hit>)> {
-    let overrides = Overrides { runtime: arguments.runtime.clone(), ..Overrides::default() };
     let lock = locked(project, arguments)?;
+    let pinned = lock.as_ref().map(|lock| lock.runtime.name.clone());
+    let overrides = Overrides { runtime: arguments.runtime.clone(), pinned, ..Overrides::default() };
     let setup = setup::for_project(project, &overrides, Purpose::Query)?;
     if let Some(not_shared) = &setup.not_shared {
         return Err(not_shared.error());

@@ -4,14 +4,16 @@ use std::path::Path;
 
 use patina_backend::{Model, ModelOptions, Precision, Runtime};
 
-use crate::bench::parity;
+use crate::bench::{calibrate, parity};
+use crate::cli::measured::{self, Measuring, Texts};
 use crate::cli::project::{Embeddings, Project};
 use crate::embed::select::{self, Choice, Purpose};
-use crate::embed::{Settings, fingerprint};
+use crate::embed::{Settings, TOKEN_BUDGET, fingerprint};
 use crate::error::{Error, Result};
 use crate::index::Manifest;
 use crate::model::{Cache, ModelFolder, ModelRef, PromptKind};
 use crate::progress::Job;
+use crate::recipe::lock::{CalibrationPins, Lock};
 use crate::recipe::{ModelFacts, Plan, PromptsPlan, RuntimeChoice, default_group_size};
 
 /// The variable that overrides the recipe's runtime; `--runtime` overrides it in turn.
@@ -19,6 +21,9 @@ const RUNTIME_VARIABLE: &str = "PATINA_RUNTIME";
 
 /// The most threads that can be asked for: each costs memory whether it has work or not.
 const MOST_THREADS: usize = 256;
+
+/// The most tokens of a batch that can be asked for, as in a recipe.
+const LARGEST_TOKEN_BUDGET: usize = 131_072;
 
 /// The fewest dimensions that can be asked for, as in a recipe.
 const FEWEST_DIMENSIONS: usize = 8;
@@ -29,10 +34,14 @@ pub(super) struct Overrides {
     pub runtime: Option<String>,
     pub precision: Option<String>,
     pub threads: Option<usize>,
+    /// Tokens of one batch.
+    pub token_budget: Option<usize>,
     /// Numbers of a vector that are kept.
     pub dimensions: Option<usize>,
     /// The prompt of this name in the model's files, for queries and documents alike.
     pub prompt: Option<String>,
+    /// The runtime that a lockfile pins, which the run is held to: a measurement chooses no other.
+    pub pinned: Option<String>,
 }
 
 impl Overrides {
@@ -91,6 +100,16 @@ impl Overrides {
             None => Ok(std::thread::available_parallelism().map_or(1, |n| n.get())),
         }
     }
+
+    fn token_budget(&self, recipe: Option<usize>) -> Result<usize> {
+        match self.token_budget.or(recipe) {
+            Some(tokens) if !(1..=LARGEST_TOKEN_BUDGET).contains(&tokens) => {
+                Err(Error::usage(format!("--token-budget is {tokens}; it must be 1 to {LARGEST_TOKEN_BUDGET}"))
+                    .hint(format!("leave it out for {TOKEN_BUDGET}")))
+            }
+            tokens => Ok(tokens.unwrap_or(TOKEN_BUDGET)),
+        }
+    }
 }
 
 /// A project's recipe resolved, and the model that it names.
@@ -98,6 +117,10 @@ pub(super) struct Setup {
     pub plan: Plan,
     pub settings: Settings,
     pub choice: Choice,
+    /// Where the runtime is `measured`: what may be measured.
+    pub measuring: Option<Measuring>,
+    /// What was measured on this machine.
+    pub calibration: Option<CalibrationPins>,
     pub model: ModelFolder,
     /// Of the vectors that `settings` give, or of the other runtime's whose index they may share.
     pub fingerprint: String,
@@ -133,9 +156,13 @@ pub(super) fn for_project(project: &Project, overrides: &Overrides, purpose: Pur
     let dimensions = Model::open_with(model.path(), &ModelOptions { pooling, dimensions: None })?.dimensions();
     let plan = Plan::resolve(&recipe, &path, &ModelFacts { dimensions })?;
     let precision = overrides.precision(plan.precision)?;
-    let choice = select::choose(overrides.runtime(plan.runtime)?, precision)?;
+    let wanted = overrides.runtime(plan.runtime)?;
+    let mut choice = match wanted {
+        RuntimeChoice::Measured => calibrate::unmeasured(precision, None, "")?,
+        wanted => select::choose(wanted, precision)?,
+    };
     let (query_prompt, document_prompt) = overrides.prompts(&model, &plan.prompts)?;
-    let settings = Settings {
+    let mut settings = Settings {
         folder: model.path().to_path_buf(),
         identity: model.identity(&cache, Job::silent())?.sha256,
         options: ModelOptions { pooling, dimensions: overrides.dimensions(plan.cut, dimensions)? },
@@ -150,15 +177,37 @@ pub(super) fn for_project(project: &Project, overrides: &Overrides, purpose: Pur
         precision,
         group_size: plan.group_size_for(precision),
         threads: overrides.threads(plan.threads)?,
+        token_budget: overrides.token_budget(plan.token_budget)?,
         purpose,
     };
     let embeddings = project.embeddings(&plan.embedding_model);
+    let (mut measuring, mut calibration) = (None, None);
+    if wanted == RuntimeChoice::Measured {
+        let of_index = || measured::of_index(&settings, &Manifest::read(&embeddings.base()).ok()?);
+        let stay = overrides.pinned.as_ref().and_then(|name| measured::of_lock(&settings, name)).or_else(of_index);
+        let asked =
+            Measuring { stay, threads: overrides.threads.or(plan.threads), token_budget: overrides.token_budget.or(plan.token_budget) };
+        let of_lock = Lock::read(&project.lock_path()).ok().and_then(|lock| lock.calibration);
+        (choice, calibration) = asked.recall(&mut settings, &cache, of_lock)?;
+        measuring = Some(asked);
+    }
     let (fingerprint, not_shared) = match shared(&settings, &embeddings, &cache)? {
         Some(Ok(of_the_other)) => (of_the_other, None),
         Some(Err(not_shared)) => (fingerprint(&settings), Some(not_shared)),
         None => (fingerprint(&settings), None),
     };
-    Ok(Setup { fingerprint, not_shared, plan, settings, choice, model, embeddings })
+    Ok(Setup { fingerprint, not_shared, plan, settings, choice, measuring, calibration, model, embeddings })
+}
+
+impl Setup {
+    /// Where the runtime is `measured` and nothing was measured on this machine: measures now. For runs that store vectors.
+    pub fn measure(&mut self, texts: impl FnOnce() -> Result<Texts>, job: Job<'_>) -> Result<()> {
+        let (Some(measuring), None, Some(_)) = (&self.measuring, &self.calibration, &self.settings.tokenizer) else { return Ok(()) };
+        (self.choice, self.calibration, _) = measuring.measure(&mut self.settings, &Cache::open()?, &texts()?, false, job)?;
+        self.fingerprint = fingerprint(&self.settings);
+        job.progress.note(&measured::told(&self.choice, &self.settings));
+        Ok(())
+    }
 }
 
 /// If the project's index was made by the other runtime in single precision: its fingerprint if parity is certified on this machine,
@@ -195,15 +244,35 @@ fn shared(settings: &Settings, embeddings: &Embeddings, cache: &Cache) -> Result
     }))
 }
 
-/// A model without a project.
+/// A model without a project. Where the runtime is `measured`, what was measured before counts; see [`for_model_measured`].
 pub(super) fn for_model(model: &str, root: &Path, overrides: &Overrides, purpose: Purpose) -> Result<Settings> {
+    Ok(of_model(model, root, overrides, purpose)?.0)
+}
+
+/// Like [`for_model`]; what was not measured before is measured now.
+pub(super) fn for_model_measured(model: &str, root: &Path, overrides: &Overrides, purpose: Purpose, job: Job<'_>) -> Result<Settings> {
+    let (mut settings, measuring) = of_model(model, root, overrides, purpose)?;
+    if let (Some(measuring), Some(_)) = (measuring, &settings.tokenizer) {
+        let (choice, ..) = measuring.measure(&mut settings, &Cache::open()?, &Texts::built_in(), false, job)?;
+        job.progress.note(&measured::told(&choice, &settings));
+    }
+    Ok(settings)
+}
+
+/// The settings, and what is still to be measured.
+fn of_model(model: &str, root: &Path, overrides: &Overrides, purpose: Purpose) -> Result<(Settings, Option<Measuring>)> {
     let cache = Cache::open()?;
     let model = cache.find(&ModelRef::parse(model)?, root)?;
     let precision = overrides.precision(Precision::F32)?;
     // Before its files are hashed: one that is no model may be of any size.
     let dimensions = overrides.dimensions(None, Model::open(model.path())?.dimensions())?;
     let (query_prompt, document_prompt) = overrides.prompts(&model, &PromptsPlan::default())?;
-    Ok(Settings {
+    let wanted = overrides.runtime(RuntimeChoice::Auto)?;
+    let runtime = match wanted {
+        RuntimeChoice::Measured => calibrate::unmeasured(precision, None, "")?.runtime,
+        wanted => select::choose(wanted, precision)?.runtime,
+    };
+    let mut settings = Settings {
         folder: model.path().to_path_buf(),
         identity: model.identity(&cache, Job::silent())?.sha256,
         options: ModelOptions { dimensions, pooling: None },
@@ -214,10 +283,17 @@ pub(super) fn for_model(model: &str, root: &Path, overrides: &Overrides, purpose
         query_prompt,
         document_prompt,
         include_prompt: model.settings().include_prompt,
-        runtime: select::choose(overrides.runtime(RuntimeChoice::Auto)?, precision)?.runtime,
+        runtime,
         precision,
         group_size: default_group_size(precision),
         threads: overrides.threads(None)?,
+        token_budget: overrides.token_budget(None)?,
         purpose,
-    })
+    };
+    if wanted != RuntimeChoice::Measured {
+        return Ok((settings, None));
+    }
+    let measuring = Measuring { stay: None, threads: overrides.threads, token_budget: overrides.token_budget };
+    let (_, found) = measuring.recall(&mut settings, &cache, None)?;
+    Ok((settings, found.is_none().then_some(measuring)))
 }

@@ -26,6 +26,8 @@ struct Status {
     /// Why the model cannot be used, if it cannot.
     model_problem: Option<Problem>,
     runtime: Option<Choice>,
+    threads: Option<usize>,
+    token_budget: Option<usize>,
     fingerprint: Option<String>,
     dimensions: Option<usize>,
     store: Option<Counts>,
@@ -96,6 +98,8 @@ pub(super) fn run(context: &Context, _: Arguments) -> Result<()> {
         embedding_model: recipe.embedding_model().to_owned(),
         model_problem,
         runtime: setup.as_ref().map(|setup| setup.choice.clone()),
+        threads: setup.as_ref().map(|setup| setup.settings.threads),
+        token_budget: setup.as_ref().map(|setup| setup.settings.token_budget),
         fingerprint: setup.as_ref().map(|setup| setup.fingerprint.clone()),
         dimensions: setup.as_ref().map(|setup| setup.plan.dimensions),
         store: store.as_ref().map(Store::counts).transpose()?,

@@ -1,7 +1,8 @@
 //! Grouping rows into batches of similar length within a token budget.
 
-/// Tokens of one batch, padding of the attention's layout included; a longer row is a batch of its own. Above about a thousand
-/// tokens the activations of a small model leave the processor's cache, and memory only grows (docs/PERFORMANCE.md).
+/// Tokens of one batch unless the settings say otherwise, padding of the attention's layout included; a longer row is a batch of its
+/// own. Above about a thousand tokens the activations of a small model leave the processor's cache, and memory only grows
+/// (docs/PERFORMANCE.md).
 pub const TOKEN_BUDGET: usize = 1024;
 
 /// Splits rows, given by their lengths in tokens, into batches of row numbers: sorted by length, longest first, so that a
@@ -41,5 +42,8 @@ mod tests {
         }
         assert_eq!(made[0], [7]);
         assert!(batches(&[], 512).is_empty());
+        // The least budget: each row alone. The most: all rows, padded to the longest.
+        assert!(batches(&lengths, 1).iter().all(|batch| batch.len() == 1));
+        assert_eq!(batches(&lengths, lengths.len() * 2000).len(), 1);
     }
 }

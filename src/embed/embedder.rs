@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use patina_backend::{Embeddings, EngineError, EngineInfo, Model, ModelOptions, Precision, Runtime, TokenBatch};
 
-use crate::embed::batches::{TOKEN_BUDGET, batches};
+use crate::embed::batches::batches;
 use crate::embed::engine_thread::{EngineThread, Reply, Request};
 use crate::embed::fingerprint::fingerprint;
 use crate::embed::select::{self, Purpose};
@@ -52,6 +52,9 @@ pub struct Settings {
     pub group_size: Option<usize>,
     /// Threads that compute one batch.
     pub threads: usize,
+    /// Tokens of one batch, padding of the attention's layout included; [`TOKEN_BUDGET`](crate::embed::TOKEN_BUDGET) unless something
+    /// else was found to be faster. It changes the last bits of vectors and is no part of their fingerprint.
+    pub token_budget: usize,
     /// Bulk or a query.
     pub purpose: Purpose,
 }
@@ -132,6 +135,16 @@ impl Embedder {
     /// The vector of one document, with the document's prompt.
     pub fn embed_document(&mut self, text: &str) -> Result<Vec<f32>> {
         self.embed_one(text, TextKind::Document, "the document")
+    }
+
+    /// The token ids of a text as the engine gets them, its prompt and special tokens among them; none if it has no tokens.
+    pub fn token_ids(&self, text: &str, kind: TextKind) -> Result<Vec<u32>> {
+        Ok(self.ids(Input::Text(text.to_owned()), kind)?.map_or_else(Vec::new, |(ids, _)| ids))
+    }
+
+    /// Changes the tokens of one batch from now on; the vectors' fingerprint stays what it is.
+    pub fn set_token_budget(&mut self, tokens: usize) {
+        self.settings.token_budget = tokens;
     }
 
     fn embed_one(&mut self, text: &str, kind: TextKind, name: &str) -> Result<Vec<f32>> {
@@ -237,7 +250,7 @@ impl<N: Fn(usize) -> String, S: FnMut(usize, &[f32]) -> Result<()>> Stream<'_, N
                 }
             }
             let lengths: Vec<usize> = tokens.iter().map(|(ids, _)| ids.len()).collect();
-            for rows in batches(&lengths, TOKEN_BUDGET) {
+            for rows in batches(&lengths, self.embedder.settings.token_budget) {
                 let mut batch = TokenBatch::new();
                 for (ids, left_out) in rows.iter().map(|&row| tokens[row]) {
                     batch.push_after(ids, *left_out);

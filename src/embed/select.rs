@@ -10,6 +10,7 @@ use crate::embed::Settings;
 use crate::embed::provision;
 use crate::error::{Error, Result};
 use crate::recipe::RuntimeChoice;
+use crate::recipe::lock::Setting;
 
 /// What vectors are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,9 @@ pub struct Choice {
     pub reason: String,
     /// Every other runtime, and why not.
     pub refused: Vec<Refusal>,
+    /// What a measurement on this machine chose, threads and token budget among it; none where nothing was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Setting>,
 }
 
 /// A runtime that was not chosen.
@@ -79,7 +83,16 @@ pub fn combinations() -> Vec<(Runtime, Precision)> {
         .collect()
 }
 
-/// Chooses a runtime for a precision. Asking for one that this build does not carry, or for a precision that it does not have, is an
+/// The runtimes of this build that have a precision; first the one that `auto` takes, if it takes one.
+pub fn candidates(precision: Precision) -> Vec<Runtime> {
+    let carried = carried().into_iter().filter(|&(runtime, carried)| carried && precisions(runtime).contains(&precision));
+    let mut runtimes: Vec<Runtime> = carried.map(|(runtime, _)| runtime).collect();
+    let first = choose(RuntimeChoice::Auto, precision).ok().map(|choice| choice.runtime);
+    runtimes.sort_by_key(|&runtime| Some(runtime) != first);
+    runtimes
+}
+
+/// Chooses a runtime for a precision. What `measured` comes to, a measurement says; until there is one it is as `auto`. Asking for one that this build does not carry, or for a precision that it does not have, is an
 /// error, never a substitute.
 pub fn choose(wanted: RuntimeChoice, precision: Precision) -> Result<Choice> {
     let apple = cfg!(all(target_os = "macos", target_arch = "aarch64"));
@@ -93,6 +106,7 @@ pub fn choose(wanted: RuntimeChoice, precision: Precision) -> Result<Choice> {
             Err(Error::usage(format!("MLX does not compute in {precision}")).hint("use `precision: q8`, or `runtime: onnx`"))
         }
         RuntimeChoice::Mlx if MLX => Ok(chosen(Runtime::Mlx, "asked for", "mlx was asked for")),
+        RuntimeChoice::Measured => choose(RuntimeChoice::Auto, precision),
         RuntimeChoice::Auto if MLX && apple && mlx_has_it => {
             Ok(chosen(Runtime::Mlx, "the faster one on Apple silicon", "MLX is faster on Apple silicon"))
         }
@@ -120,7 +134,8 @@ fn chosen(runtime: Runtime, reason: &str, not_the_other: &str) -> Choice {
         Runtime::Onnx => Runtime::Mlx,
         Runtime::Mlx => Runtime::Onnx,
     };
-    Choice { runtime, reason: reason.into(), refused: vec![Refusal { runtime: other, reason: not_the_other.into() }] }
+    let refused = vec![Refusal { runtime: other, reason: not_the_other.into() }];
+    Choice { runtime, reason: reason.into(), refused, measured: None }
 }
 
 fn missing(runtime: Runtime) -> Error {

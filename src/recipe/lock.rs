@@ -3,6 +3,7 @@
 //! It is JSON with its fields in a fixed order, one a line: the same state gives the same bytes, and a change is a line of a diff. Nothing
 //! in it is a time. [`differences`](Lock::differences) has the rule of what must match and what is only told. Who fills it comes later.
 
+mod calibration;
 mod differences;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::fs;
 
+pub use calibration::{Calibration, CalibrationPins, Compared, Comparison, RuntimeVersion, Setting, Timed};
 pub use differences::{Difference, SKETCH_NOISE};
 
 /// The version of the lockfile's format.
@@ -35,6 +37,9 @@ pub struct Lock {
     pub model: ModelPins,
     /// What computes.
     pub runtime: RuntimePins,
+    /// What was measured to choose runtime, threads and token budget, if the recipe says `runtime: measured`; told, and never held to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibrationPins>,
     /// Versions of Patina's own parts and of libraries.
     pub versions: Versions,
     /// The seed of each projection, sorted by name.
@@ -337,6 +342,9 @@ impl Lock {
     }
 
     fn fault_of_inputs(&self) -> Option<String> {
+        if let Some(fault) = self.calibration.as_ref().and_then(|calibration| calibration.measured.fault()) {
+            return Some(fault);
+        }
         let source = self.source.iter().flat_map(|source| [&source.sha256, &source.history_sha256]);
         let files = self.model.files.iter().map(|file| &file.sha256);
         if let Some(hash) = [&self.recipe.sha256, &self.model.identity].into_iter().chain(files).chain(source).find(|hash| !is_sha256(hash))

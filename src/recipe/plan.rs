@@ -15,6 +15,8 @@ use crate::fs;
 
 /// The most threads that can be asked for.
 const MAX_THREADS: i64 = 256;
+/// The most tokens of a batch that can be asked for: as many as of one input, which is a batch of its own.
+const MAX_TOKEN_BUDGET: i64 = MAX_TOKENS;
 /// The longest input in tokens that can be asked for; the model's own limit is checked when it is opened.
 const MAX_TOKENS: i64 = 131_072;
 /// The fewest: two special tokens and one of the text.
@@ -96,6 +98,10 @@ pub struct Plan {
     pub group_size: Option<usize>,
     /// How many threads the engine may use; `None` leaves it to the runtime.
     pub threads: Option<usize>,
+    /// Tokens of one batch; `None` leaves it to the embedder.
+    // Left out where there is none, so that the hashes of recipes from before it stay what they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_budget: Option<usize>,
     /// The longest input in tokens, special tokens included; `None` means the model's own limit.
     pub max_tokens: Option<usize>,
     /// Prompts in place of the model's own.
@@ -148,6 +154,8 @@ impl Plan {
         let group_size = group_size(&check, recipe.group_size.as_ref(), precision)?;
         let runtimes = RuntimesPlan::resolve(&check, recipe.runtime.as_ref())?;
         let threads = recipe.threads.as_ref().map(|at| check.ranged("`threads`", at, 1, MAX_THREADS, OR_REMOVE)).transpose()?;
+        let token_budget = recipe.token_budget.as_ref();
+        let token_budget = token_budget.map(|at| check.ranged("`token_budget`", at, 1, MAX_TOKEN_BUDGET, OR_REMOVE)).transpose()?;
         let max_tokens = recipe.max_tokens.as_ref();
         let max_tokens = max_tokens.map(|at| check.ranged("`max_tokens`", at, MIN_TOKENS, MAX_TOKENS, OR_REMOVE)).transpose()?;
         let pooling = Plan::pooling(recipe, path)?;
@@ -173,6 +181,7 @@ impl Plan {
             precision,
             group_size,
             threads,
+            token_budget,
             max_tokens,
             prompts: prompts(&check, recipe.prompts.as_ref())?,
             scrape: ScrapePlan::of_section(&check, recipe.scrape.as_ref())?,
@@ -191,8 +200,8 @@ impl Plan {
         self.projections.iter().find(|projection| projection.name == name)
     }
 
-    /// SHA-256, in hexadecimal, of a canonical form of all that can change a result. The number of threads cannot; comments, order
-    /// and defaults that are written out or left out make no difference either.
+    /// SHA-256, in hexadecimal, of a canonical form of all that can change a result, the token budget among it, which changes last bits.
+    /// The number of threads cannot; comments, order and defaults that are written out or left out make no difference either.
     pub fn recipe_hash(&self) -> Result<String> {
         let canonical = Plan { threads: None, ..self.clone() };
         // The fields are written in the order of their declaration, numbers in their shortest exact form.

@@ -21,12 +21,14 @@ pub enum RuntimeChoice {
     Onnx,
     /// MLX, or an error.
     Mlx,
+    /// What is found to be the fastest on this machine, with threads and token budget to match.
+    Measured,
 }
 
 impl RuntimeChoice {
     /// Every choice with its word in recipes.
     pub const WORDS: &'static [(&'static str, RuntimeChoice)] =
-        &[("auto", RuntimeChoice::Auto), ("onnx", RuntimeChoice::Onnx), ("mlx", RuntimeChoice::Mlx)];
+        &[("auto", RuntimeChoice::Auto), ("onnx", RuntimeChoice::Onnx), ("mlx", RuntimeChoice::Mlx), ("measured", RuntimeChoice::Measured)];
 
     /// The part of the plan that needs no model: what the recipe asks for on this platform.
     pub fn resolve(recipe: &Recipe, path: &Path) -> Result<RuntimeChoice> {
@@ -67,7 +69,7 @@ impl RuntimesPlan {
             Some(RuntimeTyped::Word(at)) => Ok(everywhere(word("runtime", Some(at), RuntimeChoice::Auto)?)),
             Some(RuntimeTyped::Neither(at)) => Err(check
                 .wrong(at, format!("expected a runtime or a mapping of platforms to runtimes, found {}", at.value))
-                .hint("write `auto`, `onnx` or `mlx`, or a mapping such as `{default: auto, macos: mlx}`")),
+                .hint("write `auto`, `onnx`, `mlx` or `measured`, or a mapping such as `{default: auto, macos: mlx}`")),
             Some(RuntimeTyped::PerPlatform(section)) => {
                 let default = word("runtime.default", section.default.as_ref(), RuntimeChoice::Auto)?;
                 Ok(RuntimesPlan {
@@ -185,12 +187,14 @@ mod tests {
 
     #[test]
     fn each_platform_gets_its_own_word_or_the_default() {
-        use RuntimeChoice::{Auto, Mlx, Onnx};
+        use RuntimeChoice::{Auto, Measured, Mlx, Onnx};
         const SYSTEMS: [&str; 4] = ["macos", "linux", "windows", "freebsd"];
         let on = |lines| SYSTEMS.map(|system| runtimes(lines).on(system));
         assert_eq!(on(""), [Auto; 4]);
         assert_eq!(on("runtime: onnx"), [Onnx; 4]);
         assert_eq!(on("runtime: 'mlx'"), [Mlx; 4]);
+        assert_eq!(on("runtime: measured"), [Measured; 4]);
+        assert_eq!(on("runtime: {default: measured, windows: onnx}"), [Measured, Measured, Onnx, Measured]);
         assert_eq!(on("runtime: {}"), [Auto; 4]);
         assert_eq!(on("runtime: {macos: mlx}"), [Mlx, Auto, Auto, Auto]);
         assert_eq!(on("runtime: {default: onnx, macos: auto}"), [Auto, Onnx, Onnx, Onnx]);
@@ -201,6 +205,7 @@ mod tests {
     fn what_is_the_same_everywhere_is_written_as_one_word() {
         let json = |lines| serde_json::to_string(&runtimes(lines)).expect(lines);
         assert_eq!(json("runtime: onnx"), r#""onnx""#);
+        assert_eq!(json("runtime: measured"), r#""measured""#);
         assert_eq!(json("runtime: {default: onnx}"), r#""onnx""#);
         assert_eq!(json("runtime: {default: onnx, linux: onnx}"), r#""onnx""#);
         assert_eq!(json("runtime: {macos: mlx}"), r#"{"default":"auto","macos":"mlx","linux":"auto","windows":"auto"}"#);

@@ -13,11 +13,13 @@ version: 1
 # A name that `patina model list` shows, a hub id (owner/name, with @revision if one is meant), or a folder such as ./models/mine.
 embedding_model: {model}
 
-# runtime: auto            # auto, onnx or mlx; or a word for each platform, as in the next line
+# runtime: auto            # auto, onnx, mlx or measured; or a word for each platform, as in the next line. measured: the fastest on
+#                          # this machine, with threads and token_budget to match, by some five seconds of measuring on first use
 # runtime: {{default: auto, macos: mlx, linux: onnx, windows: onnx}}
 # precision: f32           # f32, f16, bf16, q8 or q4
 # group_size: 64           # 32, 64 or 128 weights share a scale; with q8 and q4 only
 # threads: 4               # absent: every core
+# token_budget: 1024       # tokens of one batch; more takes memory and is rarely faster
 # max_tokens: 256          # absent: the model's own limit
 # dimensions: 256          # absent: all; fewer only if the model was trained for it (Matryoshka)
 # pooling: mean            # absent: as the model's files say; else cls, max, mean, mean_sqrt_len_tokens, weightedmean or lasttoken

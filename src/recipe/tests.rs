@@ -85,6 +85,7 @@ runtime: onnx
 precision: q4
 group_size: 32
 threads: 2
+token_budget: 512
 max_tokens: 128
 dimensions: 8
 pooling: cls
@@ -100,7 +101,7 @@ projections:
 ";
     let plan = plan(text, 16).expect("valid");
     assert_eq!((plan.runtime, plan.threads, plan.max_tokens), (RuntimeChoice::Onnx, Some(2), Some(128)));
-    assert_eq!((plan.precision.name(), plan.group_size), ("q4", Some(32)));
+    assert_eq!((plan.token_budget, plan.precision.name(), plan.group_size), (Some(512), "q4", Some(32)));
     assert_eq!((plan.dimensions, plan.cut, plan.pooling.map(patina_backend::Pooling::name)), (8, Some(8), Some("cls")));
     assert_eq!((plan.prompts.query.as_deref(), plan.prompts.document.as_deref()), (Some("q: "), Some("")));
     assert_eq!(plan.scrape.sessions, ["notes", "log/**"]);
@@ -207,6 +208,7 @@ fn the_hash_is_of_the_meaning() {
     assert_ne!(seed, hash(&SEED.replace("256", "255")));
     assert_ne!(seed, hash(&SEED.replace("e5-base-v2", "gte-base")));
     assert_ne!(seed, hash(&format!("{SEED}max_tokens: 100\n")));
+    assert_ne!(seed, hash(&format!("{SEED}token_budget: 2048\n")));
     assert_eq!(seed, hash(&format!("{SEED}runtime: {{default: auto, windows: auto}}\n")));
     // Every platform's word counts, so that the hash is the same on each.
     let elsewhere = ["macos", "linux", "windows"].map(|os| hash(&format!("{SEED}runtime: {{{os}: onnx}}\n")));

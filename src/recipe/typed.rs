@@ -27,6 +27,8 @@ pub struct Recipe {
     #[serde(default, deserialize_with = "given")]
     pub(super) threads: Option<At<i64>>,
     #[serde(default, deserialize_with = "given")]
+    pub(super) token_budget: Option<At<i64>>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) max_tokens: Option<At<i64>>,
     #[serde(default, deserialize_with = "given")]
     pub(super) dimensions: Option<At<i64>>,

@@ -44,6 +44,24 @@ fn the_order_is_kept_whatever_the_lengths() {
 }
 
 #[test]
+fn any_token_budget_gives_the_same_vectors_within_rounding() {
+    let place = place();
+    let lines: Vec<String> = (0..40).map(|n| format!("{n} {}", "x".repeat(n * 37 % 120))).collect();
+    place.write("lines.txt", lines.join("\n"));
+    let with = |budget: &str| {
+        let arguments = ["embed", "--model", "./model", "--input", "lines.txt", "--token-budget", budget];
+        place.run(arguments).vectors()
+    };
+    let usual = embed(&place, lines.join("\n")).vectors();
+    assert_eq!(with("1024"), usual);
+    for budget in ["1", "300", "131072"] {
+        for (row, expected) in with(budget).iter().zip(&usual) {
+            assert!(furthest(row, expected) < 1e-5, "{budget}");
+        }
+    }
+}
+
+#[test]
 fn the_same_vectors_in_every_form_of_output() {
     let place = place();
     let input = "one\ntwo\nthree\n";

@@ -13,24 +13,26 @@ fn help() {
     Usage: patina [OPTIONS] <COMMAND>
 
     Commands:
-      init      Write a recipe, .patina/oxidize.yaml, for the project in this folder
-      scrape    Gather session notes, git history, code and documents into .patina/data/patina.db
-      oxidize   Embed what is new, build the index, and train and judge the recipe's projections
-      scry      Search the project
-      embed     Embed texts or token ids: lines, JSON lines, or Parquet; all of them, or one shard
-      merge     Put the shards of `patina embed --shard` together, in the order of their input
-      status    What the project has, and whether it is up to date
-      doctor    What this machine and build offer: runtimes, libraries, models, and what was chosen and
-                why
-      lock      Pin every byte and version that results depend on in .patina/oxidize.lock, or check it
-      validate  Look through recipe, model, weights, vectors and indexes for faults and oddities
-      parity    Compare the runtimes and precisions of this build on the same texts, and certify what
-                may share an index
-      eval      Measure a model on labelled data: pairs of sentences, or a retrieval set in BEIR's
-                layout
-      model     The models on this machine
-      runtime   The libraries that engines run on
-      help      Print this message or the help of the given subcommand(s)
+      init       Write a recipe, .patina/oxidize.yaml, for the project in this folder
+      scrape     Gather session notes, git history, code and documents into .patina/data/patina.db
+      oxidize    Embed what is new, build the index, and train and judge the recipe's projections
+      scry       Search the project
+      embed      Embed texts or token ids: lines, JSON lines, or Parquet; all of them, or one shard
+      merge      Put the shards of `patina embed --shard` together, in the order of their input
+      status     What the project has, and whether it is up to date
+      doctor     What this machine and build offer: runtimes, libraries, models, and what was chosen and
+                 why
+      lock       Pin every byte and version that results depend on in .patina/oxidize.lock, or check it
+      validate   Look through recipe, model, weights, vectors and indexes for faults and oddities
+      calibrate  Measure which runtime, threads and token budget are the fastest here, for `runtime:
+                 measured`
+      parity     Compare the runtimes and precisions of this build on the same texts, and certify what
+                 may share an index
+      eval       Measure a model on labelled data: pairs of sentences, or a retrieval set in BEIR's
+                 layout
+      model      The models on this machine
+      runtime    The libraries that engines run on
+      help       Print this message or the help of the given subcommand(s)
 
     Options:
       -C, --project <DIR>  Work on the project in this folder instead of the one around the current
@@ -101,16 +103,17 @@ fn help_of_oxidize() {
     Usage: patina oxidize [OPTIONS]
 
     Options:
-          --runtime <R>    The runtime, in place of the recipe's: auto, onnx or mlx
-          --threads <N>    Threads that compute one batch
-          --locked         Fail unless everything is what .patina/oxidize.lock pins: before anything is
-                           made, and again when it is
-      -C, --project <DIR>  Work on the project in this folder instead of the one around the current
-                           folder
-          --json           Write machine-readable JSON to standard output, and errors as JSON to
-                           standard error
-      -q, --quiet          Say nothing but results and errors
-      -h, --help           Print help
+          --runtime <R>       The runtime, in place of the recipe's: auto, onnx, mlx or measured
+          --threads <N>       Threads that compute one batch
+          --token-budget <N>  Tokens of one batch, padding included; 1024 if left out
+          --locked            Fail unless everything is what .patina/oxidize.lock pins: before anything
+                              is made, and again when it is
+      -C, --project <DIR>     Work on the project in this folder instead of the one around the current
+                              folder
+          --json              Write machine-readable JSON to standard output, and errors as JSON to
+                              standard error
+      -q, --quiet             Say nothing but results and errors
+      -h, --help              Print help
     "#);
 }
 
@@ -134,7 +137,7 @@ fn help_of_scry() {
       -n, --limit <N>          The most results [default: 10]
           --kind <KIND>        Only results of these kinds: session, commit, document, code
           --explain            Say of each result how every retriever ranked and scored it
-          --runtime <R>        The runtime, in place of the recipe's: auto, onnx or mlx
+          --runtime <R>        The runtime, in place of the recipe's: auto, onnx, mlx or measured
           --locked             Fail unless everything is what .patina/oxidize.lock pins
       -C, --project <DIR>      Work on the project in this folder instead of the one around the current
                                folder
@@ -168,9 +171,10 @@ fn help_of_embed() {
                                  puts them together
           --skip-existing        Do nothing if the output is there, whole, and of the same model,
                                  settings and shard
-          --runtime <R>          The runtime: auto, onnx or mlx
+          --runtime <R>          The runtime: auto, onnx, mlx or measured
           --precision <P>        The precision: f32
           --threads <N>          Threads that compute one batch
+          --token-budget <N>     Tokens of one batch, padding included; 1024 if left out
           --dimensions <N>       Keep so many numbers of each vector; of use if the model was trained
                                  for it (Matryoshka)
           --prompt <NAME>        The prompt of this name in the model's files, in place of the kind's
@@ -254,7 +258,7 @@ fn help_of_lock_and_validate() {
 
     Options:
           --check          Write nothing, and fail unless everything is what the lockfile pins
-          --runtime <R>    The runtime, in place of the recipe's: auto, onnx or mlx
+          --runtime <R>    The runtime, in place of the recipe's: auto, onnx, mlx or measured
       -C, --project <DIR>  Work on the project in this folder instead of the one around the current
                            folder
           --json           Write machine-readable JSON to standard output, and errors as JSON to
@@ -391,9 +395,10 @@ fn help_of_eval() {
           --prompt <PROMPT>      Which of the model's prompts the sentences get; MTEB uses none
                                  [default: none] [possible values: none, query, document]
           --model <NAME|FOLDER>  A model's name, hub id or folder; the project's model if left out
-          --runtime <R>          The runtime: auto, onnx or mlx
+          --runtime <R>          The runtime: auto, onnx, mlx or measured
           --precision <P>        The precision: f32; on MLX also f16, bf16, q8 or q4
           --threads <N>          Threads that compute one batch
+          --token-budget <N>     Tokens of one batch, padding included; 1024 if left out
           --output <FILE>        Write the report as JSON to this file too
       -C, --project <DIR>        Work on the project in this folder instead of the one around the
                                  current folder
@@ -418,10 +423,33 @@ fn help_of_eval() {
                                  or hybrid (both, fused as scry fuses them) [default: vector]
           --run <FILE>           Write the rankings to this file too, as a run of TREC
           --model <NAME|FOLDER>  A model's name, hub id or folder; the project's model if left out
-          --runtime <R>          The runtime: auto, onnx or mlx
+          --runtime <R>          The runtime: auto, onnx, mlx or measured
           --precision <P>        The precision: f32; on MLX also f16, bf16, q8 or q4
           --threads <N>          Threads that compute one batch
+          --token-budget <N>     Tokens of one batch, padding included; 1024 if left out
           --output <FILE>        Write the report as JSON to this file too
+      -C, --project <DIR>        Work on the project in this folder instead of the one around the
+                                 current folder
+          --json                 Write machine-readable JSON to standard output, and errors as JSON to
+                                 standard error
+      -q, --quiet                Say nothing but results and errors
+      -h, --help                 Print help
+    "#);
+}
+
+#[test]
+fn help_of_calibrate() {
+    snap!(Place::new().run(["calibrate", "--help"]), @r#"
+    exit 0
+    --- stdout
+    Measure which runtime, threads and token budget are the fastest here, for `runtime: measured`
+
+    Usage: patina calibrate [OPTIONS]
+
+    Options:
+          --model <NAME|FOLDER>  A model's name, hub id or folder, measured on sample texts; the
+                                 project's model on its own texts if left out
+          --precision <P>        The precision, in place of the recipe's
       -C, --project <DIR>        Work on the project in this folder instead of the one around the
                                  current folder
           --json                 Write machine-readable JSON to standard output, and errors as JSON to
@@ -467,7 +495,20 @@ fn every_command_has_its_help_here() {
     assert_eq!(
         names,
         [
-            "init", "scrape", "oxidize", "scry", "embed", "status", "doctor", "lock", "validate", "parity", "eval", "model", "runtime",
+            "init",
+            "scrape",
+            "oxidize",
+            "scry",
+            "embed",
+            "status",
+            "doctor",
+            "lock",
+            "validate",
+            "calibrate",
+            "parity",
+            "eval",
+            "model",
+            "runtime",
             "help"
         ]
     );
@@ -553,6 +594,10 @@ fn words_that_are_not_known() {
     error: --threads is 0; it must be 1 to 256
     hint: leave it out to use every core
     "#);
+    for tokens in ["0", "131073"] {
+        let ran = place.run(["embed", "--token-budget", tokens]);
+        assert!(ran.exit(2).err.contains(&format!("--token-budget is {tokens}; it must be 1 to 131072")), "{ran}");
+    }
     snap!(place.run(["-C", "not-there", "status"]), @r#"
     exit 2
     --- stderr

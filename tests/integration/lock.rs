@@ -206,6 +206,7 @@ fn any_value_of_the_recipe() {
         ("prompts: {document: 'd: '}\n", "model.document_prompt"),
         ("scrape: {max_file_bytes: 5000}\n", "recipe.sha256"),
         ("runtime: {macos: mlx}\n", "recipe.sha256"),
+        ("token_budget: 512\n", "recipe.sha256"),
     ] {
         place.write(RECIPE, format!("{good}{line}"));
         refused(&place, field);
@@ -224,6 +225,9 @@ fn any_value_of_the_recipe() {
     // What means the same is the same.
     place.write(RECIPE, format!("# A comment.\n{good}threads: 1\nprecision: f32\n"));
     holds(&place);
+    // A budget of this run alone is no part of what is pinned, and nothing is embedded anew for it.
+    let again = place.run(["oxidize", "--locked", "--token-budget", "7", "--json"]).json();
+    assert_eq!((&again["embedded"], &again["lockfile"]), (&json!(0), &json!("held")));
 }
 
 #[test]

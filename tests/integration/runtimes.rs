@@ -17,13 +17,13 @@ fn an_unknown_runtime() {
     exit 2
     --- stderr
     error: --runtime is "tensorflow", which is no runtime
-    hint: runtimes are auto, onnx, mlx
+    hint: runtimes are auto, onnx, mlx, measured
     "#);
     snap!(embed(&[], &[("PATINA_RUNTIME", "tensorflow")]), @r#"
     exit 2
     --- stderr
     error: PATINA_RUNTIME is "tensorflow", which is no runtime
-    hint: runtimes are auto, onnx, mlx
+    hint: runtimes are auto, onnx, mlx, measured
     "#);
 }
 

@@ -8,11 +8,11 @@
 //! its vectors come to the same sketch. A projection must match to the byte where the index does, for then it was trained on the very same
 //! bits; elsewhere it must be published or not as the lockfile says, provided that it was trained on the same history.
 //!
-//! **Only told** are names, the machine, metrics, commits, and the libraries that change no vector.
+//! **Only told** are names, the machine, what a calibration chose on it, metrics, commits, and the libraries that change no vector.
 
 use serde::Serialize;
 
-use super::{FilePins, IndexPins, Lock, Made, ModelPins, SourcePins};
+use super::{CalibrationPins, FilePins, IndexPins, Lock, Made, ModelPins, Setting, SourcePins};
 
 /// How far a number of a vector that was computed anew may be off, as its root mean square. Measured with single precision: at most 1e-7
 /// between batches, 2e-7 between the runtimes.
@@ -66,6 +66,9 @@ impl Lock {
         model(&mut out, &self.model, &found.model);
         out.must("recipe.sha256", &self.recipe.sha256, &found.recipe.sha256);
         self.runtime(&mut out, found, other_runtime);
+        if let (Some(here), Some(there)) = (&self.calibration, &found.calibration) {
+            calibration(&mut out, here, there);
+        }
         self.versions(&mut out, found);
         let seeds =
             |lock: &Lock| lock.seeds.iter().map(|seed| format!("{}: {}", seed.projection, seed.seed)).collect::<Vec<_>>().join(", ");
@@ -150,6 +153,15 @@ impl Lock {
     fn noise(&self) -> f64 {
         if self.runtime.precision == "f32" { SKETCH_NOISE } else { COARSE_NOISE }
     }
+}
+
+/// Another machine chooses for itself. Which figures it chose by is nothing that a reader could use.
+fn calibration(out: &mut Differ, here: &CalibrationPins, there: &CalibrationPins) {
+    let chosen = |pins: &CalibrationPins| {
+        let Setting { runtime, threads, token_budget } = &pins.chosen;
+        format!("{runtime}, {threads} threads, {token_budget} tokens a batch")
+    };
+    out.told("calibration.chosen", chosen(here), chosen(there));
 }
 
 fn model(out: &mut Differ, here: &ModelPins, there: &ModelPins) {

@@ -17,6 +17,29 @@ fn index(byte: char) -> IndexPins {
     IndexPins { vectors: 12, dimensions: 64, bytes: 4096, sha256: hash(byte), sketch: sketch(1), history_sketch: sketch(-9) }
 }
 
+fn machine() -> Machine {
+    Machine { os: "linux".into(), arch: "x86_64".into(), cpu: Some("a processor".into()), threads: 2, instruction_set: vec!["avx2".into()] }
+}
+
+fn calibration() -> CalibrationPins {
+    let setting = |token_budget| Setting { runtime: "onnx".into(), threads: 2, token_budget };
+    let row = |token_budget, rate| Timed { setting: setting(token_budget), tokens_per_second: vec![rate, rate + 7], problem: None };
+    CalibrationPins {
+        chosen: setting(512),
+        measured: Calibration {
+            machine: machine(),
+            model: hash('b'),
+            precision: "f32".into(),
+            group_size: Some(64),
+            runtimes: vec![RuntimeVersion { name: "onnx".into(), version: Some("1.31.0".into()), graph: Some(1) }],
+            texts: "the project's".into(),
+            other_load: Some(3),
+            comparisons: vec![Comparison { of: Compared::TokenBudget, tokens: 2048, rows: vec![row(1024, 5000), row(512, 6000)] }],
+            left_out: vec!["threads".into()],
+        },
+    }
+}
+
 fn sample() -> Lock {
     let file = |path: &str, byte| FilePins { path: path.into(), size: 10, sha256: hash(byte) };
     Lock {
@@ -44,6 +67,7 @@ fn sample() -> Lock {
             precision: "f32".into(),
             group_size: Some(64),
         },
+        calibration: Some(calibration()),
         versions: Versions {
             vectors: 1,
             graph: Some(1),
@@ -57,13 +81,7 @@ fn sample() -> Lock {
         seeds: vec![Seed { projection: "semantic".into(), seed: 42 }],
         source: Some(SourcePins { sha256: hash('c'), chunks: 10, history_sha256: hash('d'), commits: 2 }),
         made: Some(Made {
-            machine: Machine {
-                os: "linux".into(),
-                arch: "x86_64".into(),
-                cpu: Some("a processor".into()),
-                threads: 2,
-                instruction_set: vec!["avx2".into()],
-            },
+            machine: machine(),
             index: index('e'),
             projections: vec![ProjectionPins {
                 name: "semantic".into(),
@@ -168,6 +186,9 @@ fn every_field_has_its_place_in_the_rule() {
         "/model/hub_id",
         "/model/revision",
         "/runtime/device",
+        "/calibration/chosen/runtime",
+        "/calibration/chosen/threads",
+        "/calibration/chosen/token_budget",
         "/versions/ort",
         "/versions/usearch",
         "/versions/sqlite",
@@ -204,15 +225,33 @@ fn every_field_has_its_place_in_the_rule() {
                     }
                 }
             }
-            // What no lockfile says: another version, a projection that is not published and has files.
-            Err(error) => assert!(at == "/version" || at == "/made/projections/0/published", "{at}: {error}"),
+            // What no lockfile says: another version, a projection that is not published and has files, a runtime that was not compared.
+            Err(error) => {
+                let known = ["/version", "/made/projections/0/published"].contains(&&*at);
+                let of_runtimes = at.starts_with("/calibration/") && (at.ends_with("/runtime") || at.ends_with("/runtimes/0/name"));
+                assert!(known || of_runtimes || at.ends_with("/of"), "{at}: {error}");
+            }
         }
     }
     let follows = |at: &String| {
+        // What was measured says nothing to another reader; what was chosen by it is told.
+        if at.starts_with("/calibration/measured/") {
+            return true;
+        }
         // The size and the sketches of an index count where its hash differs; a projection is the recipe's.
         at.contains("sketch/") || at.ends_with("/bytes") || at.ends_with("/vectors") || at.contains("/metrics/") || at.ends_with("/0/name")
     };
     assert!(silent.iter().all(follows), "{silent:?}");
+}
+
+#[test]
+fn a_lockfile_from_before_calibration_is_read_and_stays_as_it_is() {
+    let old = Lock { calibration: None, ..sample() };
+    let text = String::from_utf8(old.to_bytes().expect("bytes")).expect("text");
+    assert!(!text.contains("calibration"));
+    assert_eq!(parse(text.as_bytes()).expect("an older lockfile"), old);
+    // One of the two is no difference: whoever has none has nothing to compare.
+    assert!(old.differences(&sample(), false).is_empty() && sample().differences(&old, false).is_empty());
 }
 
 #[test]
@@ -346,6 +385,9 @@ fn hostile_files_are_refused() {
         ("a hash that is none", text.replacen(&hash('1'), &"é".repeat(32), 1)),
         ("files out of order", text.replacen("config.json", "z.json", 1)),
         ("a file twice", text.replacen("config.json", "model.safetensors", 1)),
+        ("a calibration without a round", text.replacen("5000,", "", 1)),
+        ("a calibration of no speed", text.replacen("5000", "0", 1)),
+        ("a calibration with a field that is not known", text.replacen("\"chosen\"", "\"made_up\": 1, \"chosen\"", 1)),
         ("a sketch that is too short", text.replacen("0.14285714285714285,", "", 1)),
     ];
     for (fault, text) in cases {

@@ -65,7 +65,7 @@ struct Model {
     /// The runtime: auto, onnx, mlx or measured.
     #[arg(long, value_name = "R")]
     runtime: Option<String>,
-    /// The precision: f32; on MLX also f16, bf16, q8 or q4.
+    /// The precision: f32 or int8; on MLX f32, f16, bf16, q8 or q4.
     #[arg(long, value_name = "P")]
     precision: Option<String>,
     /// Threads that compute one batch.

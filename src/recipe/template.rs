@@ -16,7 +16,7 @@ embedding_model: {model}
 # runtime: auto            # auto, onnx, mlx or measured; or a word for each platform, as in the next line. measured: the fastest on
 #                          # this machine, with threads and token_budget to match, by some five seconds of measuring on first use
 # runtime: {{default: auto, macos: mlx, linux: onnx, windows: onnx}}
-# precision: f32           # f32, f16, bf16, q8 or q4
+# precision: f32           # f32 or int8 on ONNX Runtime; f32, f16, bf16, q8 or q4 on MLX
 # group_size: 64           # 32, 64 or 128 weights share a scale; with q8 and q4 only
 # threads: 4               # absent: every core
 # token_budget: 1024       # tokens of one batch; more takes memory and is rarely faster

@@ -172,7 +172,7 @@ fn help_of_embed() {
           --skip-existing        Do nothing if the output is there, whole, and of the same model,
                                  settings and shard
           --runtime <R>          The runtime: auto, onnx, mlx or measured
-          --precision <P>        The precision: f32
+          --precision <P>        The precision: f32 or int8; on MLX f32, f16, bf16, q8 or q4
           --threads <N>          Threads that compute one batch
           --token-budget <N>     Tokens of one batch, padding included; 1024 if left out
           --dimensions <N>       Keep so many numbers of each vector; of use if the model was trained
@@ -396,7 +396,7 @@ fn help_of_eval() {
                                  [default: none] [possible values: none, query, document]
           --model <NAME|FOLDER>  A model's name, hub id or folder; the project's model if left out
           --runtime <R>          The runtime: auto, onnx, mlx or measured
-          --precision <P>        The precision: f32; on MLX also f16, bf16, q8 or q4
+          --precision <P>        The precision: f32 or int8; on MLX f32, f16, bf16, q8 or q4
           --threads <N>          Threads that compute one batch
           --token-budget <N>     Tokens of one batch, padding included; 1024 if left out
           --output <FILE>        Write the report as JSON to this file too
@@ -424,7 +424,7 @@ fn help_of_eval() {
           --run <FILE>           Write the rankings to this file too, as a run of TREC
           --model <NAME|FOLDER>  A model's name, hub id or folder; the project's model if left out
           --runtime <R>          The runtime: auto, onnx, mlx or measured
-          --precision <P>        The precision: f32; on MLX also f16, bf16, q8 or q4
+          --precision <P>        The precision: f32 or int8; on MLX f32, f16, bf16, q8 or q4
           --threads <N>          Threads that compute one batch
           --token-budget <N>     Tokens of one batch, padding included; 1024 if left out
           --output <FILE>        Write the report as JSON to this file too
@@ -586,7 +586,7 @@ fn words_that_are_not_known() {
     exit 2
     --- stderr
     error: --precision is "f8", which is no precision
-    hint: precisions are f32, f16, bf16, q8, q4
+    hint: precisions are f32, f16, bf16, int8, q8, q4
     "#);
     snap!(place.run(["embed", "--threads", "0"]), @r#"
     exit 2

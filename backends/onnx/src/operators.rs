@@ -351,7 +351,7 @@ impl Operator for DequantizeOperator {
     }
 }
 
-fn of_length<'a, T: PrimitiveTensorElementType>(value: &'a DynValue, length: usize) -> Result<&'a [T]> {
+fn of_length<T: PrimitiveTensorElementType>(value: &DynValue, length: usize) -> Result<&[T]> {
     let values = value.try_extract_tensor::<T>()?.1;
     if values.len() == length { Ok(values) } else { Err(wrong("a scale, a zero or a sum")) }
 }

@@ -228,10 +228,8 @@ mod tests {
         let bias = biased.then_some(&bias[..]);
         let task = Task { q: &q, k: &k, v: &v, q_stride, kv_stride, tokens, size, scale: 1.7 / (size as f32).sqrt(), before, after, bias };
         let expected = defined(&task);
-        let mut scratch = Scratch::default();
         // What an earlier, longer row left must not show.
-        scratch.scores = vec![f32::NAN; 6 * 1024];
-        scratch.out = vec![f32::NAN; 9];
+        let mut scratch = Scratch { scores: vec![f32::NAN; 6 * 1024], out: vec![f32::NAN; 9], ..Scratch::default() };
         attend(&task, &mut scratch);
         attend_plain(&task, &expected);
         compare(&scratch.out[..tokens * size], &expected, &format!("{tokens} {size} {before} {after} {biased}"));

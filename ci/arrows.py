@@ -31,6 +31,8 @@ DOORMEN = {
     "rusqlite": "src/store",
     "ndarray": "src/train",
     "usearch": "src/index",
+    "pulp": "src/bench/peak",
+    "nix": "src/bench/usage",
     "clap": "src/cli",
     "ctrlc": "src/cli",
     "indicatif": "src/cli",

@@ -1,4 +1,15 @@
-//! Comparing runtimes and precisions.
+//! Comparing runtimes and precisions: parity, and the benchmark.
 
+pub mod child;
+pub mod compare;
+pub mod corpus;
+mod flops;
+pub mod matrix;
+pub mod measure;
 pub mod parity;
+pub mod peak;
+pub mod reproduce;
 pub mod result;
+pub mod run;
+mod spread;
+pub mod usage;

@@ -75,6 +75,9 @@ pub fn run(command: &mut Command, task: &Task, texts: &Texts, silence: Duration,
         command.env_remove(name);
     }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Ctrl-C on a terminal is for this process, which ends the other: a cell that ends first would look like one that failed.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(command, 0);
     let mut input = line_of(task)?;
     input.extend(line_of(texts)?);
     let begun = Instant::now();

@@ -129,15 +129,17 @@ pub(super) fn uniform(texts: &[String], length: usize, tokens: impl Fn(&str) -> 
     const MOST_JOINED: usize = 10_000;
     let mut out = Vec::with_capacity(texts.len());
     for start in 0..texts.len() {
-        let mut text = texts[start].clone();
-        let mut next = start + 1;
+        let (mut text, mut joined) = (texts[start].clone(), 1);
         while tokens(&text)? < length {
-            if next - start > MOST_JOINED {
+            if joined > MOST_JOINED {
                 return Err(Error::usage(format!("the corpus does not give a text of {length} tokens")));
             }
-            text.push(' ');
-            text.push_str(&texts[next % texts.len()]);
-            next += 1;
+            // Twice as many each time, so that few of them are counted: what is too much is cut.
+            for next in start + joined..start + 2 * joined {
+                text.push(' ');
+                text.push_str(&texts[next % texts.len()]);
+            }
+            joined *= 2;
         }
         out.push(text);
     }
@@ -186,7 +188,7 @@ mod tests {
     fn uniform_texts_have_the_length() {
         let texts = ["a b", "c", "d e f g h"].map(str::to_owned);
         let count = |text: &str| Ok(text.split(' ').count().min(4));
-        assert_eq!(uniform(&texts, 4, count).expect("texts"), ["a b c d e f g h", "c d e f g h", "d e f g h"]);
+        assert_eq!(uniform(&texts, 4, count).expect("texts"), ["a b c d e f g h a b", "c d e f g h", "d e f g h"]);
         uniform(&["a".to_owned()], 4, |_| Ok(1)).expect_err("no text ever has four tokens");
     }
 

@@ -1,7 +1,7 @@
 //! How fast this machine multiplies matrices in single precision: what a cell's work is held against.
 //!
-//! A multiplication of blocks that lie in the nearest caches, by the widest instructions that the processor has. It is the ceiling of any
-//! library's multiplication: OpenBLAS reaches some nine tenths of it with matrices of 1,024 (docs/DESIGN.md).
+//! A multiplication of blocks that lie in the nearest caches, by the widest instructions that the processor has: the ceiling of any library's
+//! multiplication (docs/DESIGN.md has it beside OpenBLAS).
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,7 +86,10 @@ pub fn measure(threads: &[usize], job: Job<'_>) -> Result<Peak> {
         job.check()?;
         flops_per_second.push(ThreadPeak { threads, flops_per_second: fastest(arch, threads) });
     }
-    let method = format!("single precision, {ROWS} x {DEPTH} blocks in the nearest caches, pulp ({arch:?})");
+    let instructions = format!("{arch:?}");
+    // Without the list of all that it implies.
+    let instructions = instructions.split('(').next().unwrap_or_default();
+    let method = format!("pulp, {ROWS} x {DEPTH} blocks in the nearest caches, instructions {instructions}");
     Ok(Peak { method, flops_per_second })
 }
 

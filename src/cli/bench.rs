@@ -48,7 +48,7 @@ pub(super) struct Arguments {
     matrix: MatrixArguments,
     #[command(flatten)]
     common: Common,
-    /// Rounds after the warm-up [default: 5].
+    /// Rounds after the warm-up [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_ROUNDS))]
     rounds: Option<u64>,
     /// Ask only the first N queries of the labelled set; all of its documents are embedded.

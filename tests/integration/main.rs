@@ -8,6 +8,7 @@
 mod harness;
 
 mod bad_models;
+mod bench;
 mod disk;
 mod embed;
 mod eval;

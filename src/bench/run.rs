@@ -334,7 +334,7 @@ fn warnings(plan: &Plan, cells: &[Cell], others: Option<f64>) -> Vec<String> {
         out.push(format!("other processes had {:.0} % of the processors during the run{load}: speeds are doubtful", 100.0 * share));
     }
     if plan.rounds < FEW_ROUNDS {
-        out.push(format!("{} of rounds says nothing about noise", plan.rounds));
+        out.push(format!("fewer than {FEW_ROUNDS} rounds say nothing about noise"));
     }
     if cfg!(debug_assertions) {
         out.push("this build is not optimized: the peak and Patina's own parts are slower than in a release".into());

@@ -65,7 +65,7 @@ pub struct Watch {
 impl Watch {
     /// Begins to watch.
     pub fn begin() -> Watch {
-        Watch { begun: Instant::now(), busy: busy_seconds(), own: with_children() }
+        Watch { begun: Instant::now(), busy: busy_seconds().map(|busy| busy.0), own: with_children() }
     }
 
     /// The share of all processors that others, or the machine's host, had meanwhile, 0 to 1. Children of this process count as itself once
@@ -75,8 +75,8 @@ impl Watch {
         if elapsed < Duration::from_secs(1) {
             return None;
         }
-        let (busy, own) = (busy_seconds()? - self.busy?, with_children()? - self.own?);
-        let processors = std::thread::available_parallelism().map_or(1, |n| n.get()) as f64;
+        let (now, processors) = busy_seconds()?;
+        let (busy, own) = (now - self.busy?, with_children()? - self.own?);
         Some(((busy - own) / (elapsed.as_secs_f64() * processors)).clamp(0.0, 1.0))
     }
 }
@@ -93,12 +93,13 @@ fn with_children() -> Option<f64> {
     }
 }
 
-/// Processor seconds of everybody since the machine started, what its host took included.
-fn busy_seconds() -> Option<f64> {
+/// Processor seconds of everybody since the machine started, what its host took included; and how many processors they are of.
+fn busy_seconds() -> Option<(f64, f64)> {
     if !cfg!(target_os = "linux") {
         return None;
     }
-    busy_ticks(&std::fs::read_to_string("/proc/stat").ok()?).map(|ticks| ticks as f64 / TICKS_PER_SECOND)
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    Some((busy_ticks(&stat)? as f64 / TICKS_PER_SECOND, processors(&stat) as f64))
 }
 
 /// Of `/proc/stat`, on every architecture that Linux tells it on.
@@ -109,6 +110,12 @@ fn busy_ticks(stat: &str) -> Option<u64> {
     let ticks: Vec<u64> = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().map_while(|word| word.parse().ok()).collect();
     let &[user, nice, system, _, _, interrupts, soft, ref rest @ ..] = ticks.as_slice() else { return None };
     Some(user + nice + system + interrupts + soft + rest.first().copied().unwrap_or(0))
+}
+
+/// The table has a line for each that is on, whichever of them this process may use.
+fn processors(stat: &str) -> usize {
+    let is_one = |line: &&str| line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    stat.lines().filter(is_one).count().max(1)
 }
 
 /// The processes that wanted a processor over the last minute, on average.
@@ -123,6 +130,7 @@ mod tests {
     #[test]
     fn the_kernel_s_tables_are_read() {
         assert_eq!(busy_ticks("cpu  100 20 30 4000 50 6 7 8 90 10\ncpu0 1 2 3"), Some(171));
+        assert_eq!(processors("cpu  1 2\ncpu0 1\ncpu1 1\ncpu12 1\nintr 5\ncpufreq 1\n"), 3);
         assert_eq!(busy_ticks("intr 1 2 3"), None);
         assert_eq!(busy_ticks("cpu  1 2"), None);
         assert_eq!(kilobytes("VmPeak:\t  9 kB\nVmHWM:\t  2048 kB\nVmRSS:\t 7 kB\n", "VmHWM:"), Some(2048));
@@ -141,6 +149,6 @@ mod tests {
         assert!(block.iter().map(|&byte| u64::from(byte)).sum::<u64>() == 64 << 20);
         assert!(peak_memory().expect("memory") >= before && before > 1 << 20);
         assert_eq!(watch.others(), None, "a moment says nothing");
-        assert!(load().is_some() && busy_seconds().expect("seconds") > 0.0);
+        assert!(load().is_some() && busy_seconds().expect("seconds").0 > 0.0);
     }
 }

@@ -119,7 +119,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
 fn measure(context: &Context, arguments: &Arguments) -> Result<()> {
     let progress = context.report.progress();
     let job = Job::new(progress.as_ref(), &context.cancel);
-    not_a_folder(arguments.common.output.as_deref())?;
+    arguments.common.check()?;
     let place = Place::find(context)?;
     let recipe = match &place.project {
         Some(project) => BenchPlan::resolve(&project.recipe()?, &project.recipe_path())?,
@@ -143,7 +143,8 @@ fn measure(context: &Context, arguments: &Arguments) -> Result<()> {
     let rounds = arguments.rounds.map(|n| n as usize).or(recipe.rounds).unwrap_or(ROUNDS);
     let plan = place.plan(asked, corpus, quality, rounds, arguments.common.timeout, job)?;
     let result = run::run(&plan, &|| process(&place.root), job)?;
-    deliver(context, arguments.common.output.as_deref(), &result)?;
+    arguments.common.write(&result)?;
+    context.report.result(&result, |style| table::text(&result, style))?;
     finish(&result)
 }
 
@@ -159,19 +160,26 @@ fn finish(result: &BenchResult) -> Result<()> {
     }
 }
 
-fn deliver(context: &Context, output: Option<&Path>, result: &BenchResult) -> Result<()> {
-    if let Some(path) = output {
-        let json = serde_json::to_vec_pretty(result).map_err(|e| Error::bug(format!("the result has no JSON form: {e}")))?;
-        fs::write_atomic(path, |out| out.write_all(&json))?;
+impl Common {
+    /// The files that the result is written to.
+    fn files(&self) -> [Option<&Path>; 1] {
+        [self.output.as_deref()]
     }
-    context.report.result(result, |style| table::text(result, style))
-}
 
-/// Better said before minutes of work than after them.
-fn not_a_folder(path: Option<&Path>) -> Result<()> {
-    match path {
-        Some(path) if path.is_dir() => Err(Error::usage("the output is a folder").at(path).hint("name a file in it")),
-        _ => Ok(()),
+    /// Better said before minutes of work than after them.
+    fn check(&self) -> Result<()> {
+        match self.files().into_iter().flatten().find(|path| path.is_dir()) {
+            Some(path) => Err(Error::usage("the output is a folder").at(path).hint("name a file in it")),
+            None => Ok(()),
+        }
+    }
+
+    fn write(&self, result: &BenchResult) -> Result<()> {
+        if let Some(path) = &self.output {
+            let json = serde_json::to_vec_pretty(result).map_err(|e| Error::bug(format!("the result has no JSON form: {e}")))?;
+            fs::write_atomic(path, |out| out.write_all(&json))?;
+        }
+        Ok(())
     }
 }
 

@@ -51,9 +51,10 @@ fn number(value: &Value) -> f64 {
 #[test]
 fn every_cell_is_measured_in_every_round() {
     let place = place();
+    let set = fixture("beir");
     let arguments =
         ["bench", "--model", "./model", "--precision", "f32", "--threads", "1,2", "--mix", "mixed", "--mix", "16", "--rounds", "2"];
-    let more = ["--corpus", "texts.jsonl", "--quality", &fixture("beir"), "--output", "out/result.json", "--json"];
+    let more = ["--corpus", "texts.jsonl", "--quality", &set, "--output", "out/result.json", "--json"];
     let ran = place.run(arguments.into_iter().chain(more));
     let result = ran.json();
     assert_eq!(serde_json::from_slice::<Value>(&place.read("out/result.json")).unwrap(), result);
@@ -96,10 +97,11 @@ fn every_cell_is_measured_in_every_round() {
         assert_eq!(measured["tokens"], json!(all), "{cell}");
         let flops = 2.0 * layers * (4.0 * hidden * hidden + 2.0 * hidden * inner) * all as f64 + 4.0 * layers * hidden * squares as f64;
         assert!((number(&measured["flops"]) / flops - 1.0).abs() < 1e-12, "{cell}");
-        let share = number(&measured["flops"]) / (all as f64 / number(&measured["tokens_per_second"]["median"]));
+        let rates = measured["tokens_per_second"]["rounds"].as_array().unwrap();
+        let seconds = rates.iter().map(|rate| all as f64 / number(rate)).sum::<f64>() / 2.0;
         let threads = cell["asked"]["threads"].as_u64().unwrap();
         let peak = result["peak"]["flops_per_second"].as_array().unwrap().iter().find(|peak| peak["threads"] == threads).unwrap();
-        let share = share / number(&peak["flops_per_second"]);
+        let share = number(&measured["flops"]) / seconds / number(&peak["flops_per_second"]);
         assert!((number(&measured["share_of_peak"]) / share - 1.0).abs() < 1e-6, "{cell}");
         assert_eq!(query["tokens"], json!(if uniform { 16 } else { 42 }), "{cell}");
         // All in one batch: the places are rows times the longest.
@@ -186,7 +188,7 @@ fn a_recipe_says_what_is_measured() {
     let ran = place.run(["bench"]);
     assert!(ran.success().text().starts_with("2 cells, 1 round, texts.txt (7 texts)\n"), "{ran}");
     assert!(ran.text().contains("onnx f32 2 threads"), "{ran}");
-    assert!(ran.text().contains("1 of rounds says nothing about noise"), "{ran}");
+    assert!(ran.text().contains("fewer than 3 rounds say nothing about noise"), "{ran}");
     // Without a corpus of its own the project's texts are measured, once there are some.
     place.write(".patina/oxidize.yaml", "version: 1\nembedding_model: ./model/\nbench: {precisions: [f32], rounds: 1}\n");
     place.run(["scrape"]).success();
@@ -249,8 +251,6 @@ fn two_results_are_compared_and_one_is_run_again() {
     place.write("other.jsonl", "{\"text\": \"other\"}\n");
     assert!(place.run(["bench", "recipe", "a.json", "--corpus", "other.jsonl"]).exit(3).err.contains("these are not the result's texts"));
     assert!(place.run(["bench", "recipe", "a.json"]).exit(2).err.contains("name their file with --corpus"));
-    place.tamper("model/tokenizer.json");
-    tiny_model(&place.path("model"));
     let path = "model/config.json";
     let mut config: Value = serde_json::from_slice(&place.read(path)).unwrap();
     config["layer_norm_eps"] = json!(1e-3);
@@ -367,11 +367,11 @@ mod stops {
     #[test]
     fn a_process_that_says_nothing_is_ended() {
         let place = place();
-        let child = start(&place, &["--model", "all-MiniLM-L6-v2", "--model", "./model", "--rounds", "1", "--timeout", "2", "--json"]);
+        let child = start(&place, &["--model", "all-MiniLM-L6-v2", "--model", "./model", "--rounds", "1", "--timeout", "5", "--json"]);
         let stopped = nth_child(child.id(), 1);
         signal("-STOP", stopped);
         let result = place.ran(child.wait_with_output().unwrap()).json();
-        assert_eq!(result["cells"][0]["failed"], "the process said nothing for 2 s and was ended");
+        assert_eq!(result["cells"][0]["failed"], "the process said nothing for 5 s and was ended");
         assert!(!lives(stopped));
         assert!(result["cells"][1]["measured"].is_object());
     }

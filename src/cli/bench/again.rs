@@ -10,11 +10,10 @@ use crate::bench::result::{Asked, BenchResult};
 use crate::bench::run;
 use crate::cli::Context;
 use crate::cli::bench::compare::read;
-use crate::cli::bench::{Common, Place, not_a_folder, process};
+use crate::cli::bench::{Common, Place, process};
 use crate::cli::report::Style;
 use crate::embed::select;
 use crate::error::{Error, Result};
-use crate::fs;
 use crate::progress::Job;
 use crate::search::snippet::printable;
 
@@ -32,7 +31,7 @@ pub(super) struct Arguments {
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let progress = context.report.progress();
     let job = Job::new(progress.as_ref(), &context.cancel);
-    not_a_folder(arguments.common.output.as_deref())?;
+    arguments.common.check()?;
     let there = read(&arguments.result)?;
     let place = Place::find(context)?;
     let (cells, left_out) = runnable(&there);
@@ -62,10 +61,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
             .hint("get the same version of the set"));
     }
     let here = run::run(&plan, &|| process(&place.root), job)?;
-    if let Some(path) = &arguments.common.output {
-        let json = serde_json::to_vec_pretty(&here).map_err(|e| Error::bug(format!("the result has no JSON form: {e}")))?;
-        fs::write_atomic(path, |out| out.write_all(&json))?;
-    }
+    arguments.common.write(&here)?;
     if here.interrupted {
         return Err(Error::interrupted());
     }

@@ -34,6 +34,8 @@ DOORMEN = {
     "ndarray": "src/train",
     "usearch": "src/index",
     "roxmltree": "src/bench/report",
+    "pulp": "src/bench/peak",
+    "nix": "src/bench/usage",
     "clap": "src/cli",
     "ctrlc": "src/cli",
     "indicatif": "src/cli",

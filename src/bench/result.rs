@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::recipe::lock::Machine;
+use crate::bench::spread::number;
+use crate::recipe::lock::{Machine, ModelPins, Versions};
 
 /// Raised when the form of the file changes.
 pub const FORMAT: u32 = 1;
@@ -32,6 +33,33 @@ pub struct BenchResult {
     pub warnings: Vec<String>,
     /// The cells in the order in which they were asked for.
     pub cells: Vec<Cell>,
+    /// What a second run must have to be the same.
+    #[serde(default)]
+    pub pins: Pins,
+}
+
+/// What a second run must have to be the same, beside cells and corpus.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pins {
+    /// Of every interval.
+    pub seed: u64,
+    /// Single queries of one round.
+    pub queries: usize,
+    /// Every model as the lockfile pins it, in the order of the cells.
+    pub models: Vec<ModelPins>,
+    /// Of Patina's parts and of libraries.
+    pub versions: Option<Versions>,
+    /// The files of the labelled set.
+    pub quality: Option<QualityPins>,
+}
+
+/// The files of a labelled set, and how much of it was asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QualityPins {
+    /// The SHA-256 of each file.
+    pub files: crate::eval::beir::Files,
+    /// The first so many questions; all if none.
+    pub first_queries: Option<usize>,
 }
 
 /// The measured matrix-multiply peak, in single precision, with as many threads as a cell has.
@@ -150,11 +178,14 @@ pub struct Measured {
 /// A figure of every round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
-    /// The median.
+    /// The median; NaN (`null`) where the system does not tell, and there are no rounds then.
+    #[serde(with = "number")]
     pub median: f64,
     /// The smallest.
+    #[serde(with = "number")]
     pub min: f64,
     /// The greatest.
+    #[serde(with = "number")]
     pub max: f64,
     /// Each round's.
     pub rounds: Vec<f64>,
@@ -173,6 +204,9 @@ pub struct Latency {
     pub tokens: usize,
     /// Every time, sorted.
     pub samples_ms: Vec<f64>,
+    /// The median of each round.
+    #[serde(default)]
+    pub rounds_p50_ms: Vec<f64>,
 }
 
 /// How far vectors lie from the reference's.

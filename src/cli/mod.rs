@@ -1,6 +1,7 @@
 //! The command line: arguments here, one file a command, and `report`, the only place that prints and picks exit codes.
 
 mod bars;
+mod bench;
 mod calibrate;
 mod doctor;
 mod embed;
@@ -87,6 +88,8 @@ enum Command {
     Calibrate(calibrate::Arguments),
     /// Compare the runtimes and precisions of this build on the same texts, and certify what may share an index.
     Parity(parity::Arguments),
+    /// Measure models, runtimes and precisions side by side: speed, memory, parity, quality.
+    Bench(bench::Arguments),
     /// Measure a model on labelled data: pairs of sentences, or a retrieval set in BEIR's layout.
     #[command(subcommand)]
     Eval(eval::Command),
@@ -129,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Validate(arguments) => validate::run(&context, arguments),
         Command::Calibrate(arguments) => calibrate::run(&context, arguments),
         Command::Parity(arguments) => parity::run(&context, arguments),
+        Command::Bench(arguments) => bench::run(&context, arguments),
         Command::Eval(command) => eval::run(&context, command),
         Command::Model(command) => model::run(&context, command),
         Command::Runtime(command) => runtime::run(&context, command),

@@ -7,8 +7,8 @@ use crate::cli::machine;
 use crate::cli::project::Project;
 use crate::cli::projections::{self, Outcome, TRAINING_VERSION};
 use crate::cli::setup::Setup;
-use crate::embed::VECTORS_VERSION;
 use crate::embed::select;
+use crate::embed::{Settings, VECTORS_VERSION};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Expected, Index, Manifest, usearch_version};
 use crate::model::{Cache, HashedFile, Identity, ModelFolder, ModelRef};
@@ -67,16 +67,7 @@ impl Pinned<'_> {
                 group_size: settings.group_size,
             },
             calibration: setup.calibration.clone(),
-            versions: Versions {
-                vectors: VECTORS_VERSION,
-                graph: select::graph_version(settings.runtime),
-                training: TRAINING_VERSION,
-                tokenizers: env!("PATINA_TOKENIZERS").to_owned(),
-                ort: env!("PATINA_ORT").to_owned(),
-                usearch: usearch_version().to_owned(),
-                sqlite: sqlite_version().to_owned(),
-                patina: env!("CARGO_PKG_VERSION").to_owned(),
-            },
+            versions: versions(settings.runtime),
             seeds,
             source,
             made: None,
@@ -91,26 +82,7 @@ impl Pinned<'_> {
     }
 
     fn model(&self, depth: Depth, job: Job<'_>) -> Result<ModelPins> {
-        let (settings, folder) = (&self.setup.settings, &self.setup.model);
-        let identity = hashed(folder, depth, job)?;
-        let model = Model::open_with(folder.path(), &settings.options)?;
-        let info = model.info(settings.runtime, String::new(), "", settings.precision);
-        let limit = model.max_tokens();
-        Ok(ModelPins {
-            name: folder.name().to_owned(),
-            hub_id: folder.hub_id().map(str::to_owned),
-            revision: folder.revision().map(str::to_owned),
-            identity: identity.sha256,
-            architecture: info.architecture,
-            pooling: model.head().pooling_name(),
-            normalized: model.head().normalizes(),
-            dimensions: self.setup.plan.dimensions,
-            max_tokens: settings.max_tokens.unwrap_or(limit).min(limit),
-            lower_case: settings.lower_case,
-            query_prompt: settings.query_prompt.clone(),
-            document_prompt: settings.document_prompt.clone(),
-            files: identity.files.into_iter().map(file_pins).collect(),
-        })
+        model(&self.setup.model, &self.setup.settings, depth, job)
     }
 
     /// What was made of it. `None` if it is not there yet, or older than its inputs; what is damaged is an error. An index whose file has
@@ -229,6 +201,43 @@ fn is_other_measurement(old: &Lock, now: &Lock) -> bool {
         (Some(old), Some(now)) => old.measured.machine == now.measured.machine && old != now,
         (old, now) => old.is_none() && now.is_some(),
     }
+}
+
+/// Versions of Patina's own parts and of libraries.
+pub(super) fn versions(runtime: Runtime) -> Versions {
+    Versions {
+        vectors: VECTORS_VERSION,
+        graph: select::graph_version(runtime),
+        training: TRAINING_VERSION,
+        tokenizers: env!("PATINA_TOKENIZERS").to_owned(),
+        ort: env!("PATINA_ORT").to_owned(),
+        usearch: usearch_version().to_owned(),
+        sqlite: sqlite_version().to_owned(),
+        patina: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// A model, and how texts come to it.
+pub(super) fn model(folder: &ModelFolder, settings: &Settings, depth: Depth, job: Job<'_>) -> Result<ModelPins> {
+    let identity = hashed(folder, depth, job)?;
+    let model = Model::open_with(folder.path(), &settings.options)?;
+    let info = model.info(settings.runtime, String::new(), "", settings.precision);
+    let limit = model.max_tokens();
+    Ok(ModelPins {
+        name: folder.name().to_owned(),
+        hub_id: folder.hub_id().map(str::to_owned),
+        revision: folder.revision().map(str::to_owned),
+        identity: identity.sha256,
+        architecture: info.architecture,
+        pooling: model.head().pooling_name(),
+        normalized: model.head().normalizes(),
+        dimensions: model.dimensions(),
+        max_tokens: settings.max_tokens.unwrap_or(limit).min(limit),
+        lower_case: settings.lower_case,
+        query_prompt: settings.query_prompt.clone(),
+        document_prompt: settings.document_prompt.clone(),
+        files: identity.files.into_iter().map(file_pins).collect(),
+    })
 }
 
 fn hashed(folder: &ModelFolder, depth: Depth, job: Job<'_>) -> Result<Identity> {

@@ -87,6 +87,19 @@ pub enum Order {
     AsComputed,
 }
 
+/// How much an embedder has given to its engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Rows: texts with tokens.
+    pub rows: u64,
+    /// Tokens after the cut, special ones included.
+    pub tokens: u64,
+    /// Places of attention's layout: of each batch, rows times the longest row. What is no token is padding.
+    pub places: u64,
+    /// The sum of the squares of the rows' lengths.
+    pub squares: u64,
+}
+
 /// A model that is loaded and ready.
 pub struct Embedder {
     engine: EngineThread,
@@ -95,6 +108,7 @@ pub struct Embedder {
     left_out: (usize, usize),
     settings: Settings,
     fingerprint: String,
+    tally: Tally,
 }
 
 impl Embedder {
@@ -114,7 +128,7 @@ impl Embedder {
         let left_out = (left_out(&settings.query_prompt)?, left_out(&settings.document_prompt)?);
         let load = select::loader(&settings)?;
         let engine = EngineThread::start(move || load(model))?;
-        Ok(Embedder { engine, tokenizer, left_out, fingerprint: fingerprint(&settings), settings })
+        Ok(Embedder { engine, tokenizer, left_out, fingerprint: fingerprint(&settings), settings, tally: Tally::default() })
     }
 
     /// What the engine is.
@@ -125,6 +139,16 @@ impl Embedder {
     /// The fingerprint of the vectors.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// How much was embedded so far.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// The tokens of a text as it would be embedded: prompt and special tokens included, after the cut.
+    pub fn tokens(&self, text: &str, kind: TextKind) -> Result<usize> {
+        Ok(self.ids(Input::Text(text.to_owned()), kind)?.map_or(0, |(ids, _)| ids.len()))
     }
 
     /// The vector of one query, with the query's prompt.
@@ -209,6 +233,15 @@ impl Embedder {
     }
 }
 
+impl Tally {
+    fn add(&mut self, batch: &TokenBatch) {
+        self.rows += batch.rows() as u64;
+        self.tokens += batch.tokens() as u64;
+        self.places += (batch.rows() * batch.longest()) as u64;
+        self.squares += batch.lengths().map(|length| (length * length) as u64).sum::<u64>();
+    }
+}
+
 struct Stream<'a, N, S> {
     embedder: &'a mut Embedder,
     name: &'a N,
@@ -257,6 +290,7 @@ impl<N: Fn(usize) -> String, S: FnMut(usize, &[f32]) -> Result<()>> Stream<'_, N
                 }
                 let rows: Vec<usize> = rows.into_iter().map(|row| rows_of[row]).collect();
                 self.check(&batch, &rows)?;
+                self.embedder.tally.add(&batch);
                 self.embedder.engine.send(Request { batch, rows })?;
                 self.in_flight += 1;
                 while let Some(reply) = self.embedder.engine.try_receive() {

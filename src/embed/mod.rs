@@ -10,6 +10,6 @@ mod token_file;
 mod tokenizer;
 
 pub use batches::TOKEN_BUDGET;
-pub use embedder::{Embedder, Input, Order, Settings, TextKind};
+pub use embedder::{Embedder, Input, Order, Settings, Tally, TextKind};
 pub use fingerprint::{VECTORS_VERSION, fingerprint};
 pub use tokenizer::{TEXT_LIMIT, check_tokenizer};

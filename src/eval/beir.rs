@@ -135,6 +135,29 @@ impl BeirSet {
         Ok(set)
     }
 
+    /// Keeps the first `count` queries, in the order of their file; the corpus stays whole.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] if nothing is relevant for any of them.
+    pub fn keep_first_queries(&mut self, count: usize) -> Result<()> {
+        self.queries.truncate(count);
+        let documents = self.rows.len() as u32;
+        let mut counts =
+            Counts { queries: self.queries.len(), judgements: 0, queries_without_relevant: 0, unknown_documents: 0, ..self.counts };
+        for query in &self.queries {
+            counts.judgements += query.judged.len();
+            counts.queries_without_relevant += usize::from(query.judged.values().all(|&grade| grade == 0));
+            counts.unknown_documents += query.judged.keys().filter(|&&document| document >= documents).count();
+        }
+        self.counts = counts;
+        if counts.queries_without_relevant == counts.queries {
+            return Err(Error::usage(format!("no document is judged relevant for any of the first {count} queries"))
+                .at(&self.folder)
+                .hint("take more of them"));
+        }
+        Ok(())
+    }
+
     /// The id of a document.
     pub fn id(&self, document: u32) -> &str {
         self.ids.get(document as usize).map_or("", String::as_str)

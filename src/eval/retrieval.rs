@@ -120,6 +120,12 @@ pub fn evaluate(
 }
 
 impl Rankings {
+    /// nDCG@10 of every query, in their order.
+    pub fn ndcg(&self, set: &BeirSet) -> Vec<f64> {
+        let ranked = |ranking: &Vec<Scored>| ranking.iter().take(CUTS.0).map(|scored| scored.document).collect::<Vec<_>>();
+        self.0.iter().zip(&set.queries).map(|(ranking, query)| metrics::ndcg(&ranked(ranking), &query.judged, CUTS.0)).collect()
+    }
+
     /// The measures with their intervals.
     pub(super) fn figures(&self, set: &BeirSet) -> Result<Figures> {
         if self.0.len() != set.queries.len() {

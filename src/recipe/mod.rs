@@ -3,6 +3,7 @@
 //! This room is the doorman of the YAML crate. It is strict: a key that is not known, stands twice, has the wrong type or a value
 //! that makes no sense is an error of kind [`ErrorKind::Recipe`](crate::error::ErrorKind::Recipe) with file, line, column and a hint.
 
+mod bench;
 pub mod lock;
 mod plan;
 mod projection;
@@ -13,6 +14,7 @@ mod typed;
 mod values;
 mod yaml;
 
+pub use bench::BenchPlan;
 pub use plan::{ModelFacts, Plan, PromptsPlan, ScrapePlan, default_group_size};
 pub use projection::{Architecture, Loss, PairSource, ProjectionPlan};
 pub use runtime::{RuntimeChoice, RuntimesPlan};

@@ -5,6 +5,7 @@ use std::path::Path;
 use patina_backend::{Pooling, Precision};
 use serde::Serialize;
 
+use super::bench::BenchPlan;
 use super::projection::{self, ProjectionPlan};
 use super::runtime::{RuntimeChoice, RuntimesPlan};
 use super::typed::{At, PromptsSection, Recipe, ScrapeSection};
@@ -14,13 +15,13 @@ use crate::error::{Error, Result};
 use crate::fs;
 
 /// The most threads that can be asked for.
-const MAX_THREADS: i64 = 256;
+pub(super) const MAX_THREADS: i64 = 256;
 /// The most tokens of a batch that can be asked for: as many as of one input, which is a batch of its own.
-const MAX_TOKEN_BUDGET: i64 = MAX_TOKENS;
+pub(super) const MAX_TOKEN_BUDGET: i64 = MAX_TOKENS;
 /// The longest input in tokens that can be asked for; the model's own limit is checked when it is opened.
-const MAX_TOKENS: i64 = 131_072;
+pub(super) const MAX_TOKENS: i64 = 131_072;
 /// The fewest: two special tokens and one of the text.
-const MIN_TOKENS: i64 = 3;
+pub(super) const MIN_TOKENS: i64 = 3;
 /// The fewest dimensions that vectors can be cut to: fewer say next to nothing.
 const MIN_DIMENSIONS: i64 = 8;
 /// The most that can be asked for; the model's own number is checked when it is opened.
@@ -38,7 +39,7 @@ const DEFAULT_GROUP_SIZE: usize = 64;
 const GROUP_SIZES: [i64; 3] = [32, 64, 128];
 
 /// How the hint of a key without a fixed default ends.
-const OR_REMOVE: &str = ", or remove the key";
+pub(super) const OR_REMOVE: &str = ", or remove the key";
 
 /// What a plan needs to know of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +141,9 @@ impl Plan {
 
     /// Checks all that can be checked without the model.
     pub(super) fn check(recipe: &Recipe, path: &Path) -> Result<()> {
-        Plan::resolve_with(recipe, path, None).map(|_| ())
+        Plan::resolve_with(recipe, path, None)?;
+        // What is measured changes no result and is no part of the plan.
+        BenchPlan::resolve(recipe, path).map(|_| ())
     }
 
     /// Without the model's dimension the plan's own is 0 and whatever follows from it is not checked.

@@ -48,6 +48,18 @@ projections:
     # patience: 3
     # seed: 42
     # gate: on             # off publishes whatever comes out
+
+# bench:                   # what `patina bench` measures; every list is combined with every other
+#   models: [{model}]      # absent: the embedding_model
+#   runtimes: [onnx]       # absent: all that the build carries
+#   precisions: [f32]      # absent: f32, and int8 where a runtime has it
+#   threads: [1, 4]        # absent: the recipe's, or every core
+#   token_budgets: [1024]
+#   mixes: [mixed, 32]     # mixed: the texts as they are; a number: texts and queries of so many tokens
+#   rounds: 5
+#   corpus: texts.jsonl    # absent: the project's own texts
+#   quality: data/scifact  # a labelled set in BEIR's layout
+#   quality_queries: 100   # absent: all of them
 "#,
             model = scalar(model)
         )

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_yaml::Spanned;
 
+use super::bench::BenchSection;
 use super::plan::Plan;
 use super::runtime::RuntimeTyped;
 use super::yaml;
@@ -37,6 +38,7 @@ pub struct Recipe {
     pub(super) prompts: Option<PromptsSection>,
     pub(super) scrape: Option<ScrapeSection>,
     pub(super) projections: Option<Projections>,
+    pub(super) bench: Option<BenchSection>,
 }
 
 /// `prompts:`

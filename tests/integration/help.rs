@@ -638,3 +638,10 @@ fn a_pipe_gets_no_colour() {
         }
     }
 }
+
+#[test]
+fn help_of_bench() {
+    snap!(Place::new().run(["bench", "--help"]), @"");
+    snap!(Place::new().run(["bench", "compare", "--help"]), @"");
+    snap!(Place::new().run(["bench", "recipe", "--help"]), @"");
+}

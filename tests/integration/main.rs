@@ -8,6 +8,7 @@
 mod harness;
 
 mod bad_models;
+mod bench;
 mod calibrate;
 mod disk;
 mod embed;

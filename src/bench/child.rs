@@ -1,0 +1,253 @@
+//! The other end of a cell's process: starts it, hands it its task, listens, and ends it when it is silent or no longer wanted.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::bench::measure::{Check, First, Line, Speed, Task, Texts};
+use crate::error::{Error, Result};
+use crate::progress::Job;
+
+/// How often a stop is looked for.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Bytes of a process's last words that are kept.
+const LAST_WORDS: usize = 2000;
+
+/// Variables of the user's that would change what a cell is, or how fast: its own arguments say all of it.
+const SCRUBBED: [&str; 8] = [
+    "PATINA_RUNTIME",
+    "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "RUST_BACKTRACE",
+    "RUST_LIB_BACKTRACE",
+];
+
+/// What a process brought.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Brought {
+    /// From its start to its first vector.
+    pub cold_start_ms: f64,
+    /// What was known then.
+    pub first: First,
+    /// What it did after.
+    pub last: Last,
+}
+
+/// The end of a task.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Last {
+    /// Of [`What::Speed`](crate::bench::measure::What::Speed).
+    Speed(Speed),
+    /// Of [`What::Check`](crate::bench::measure::What::Check).
+    Check(Check),
+}
+
+/// A process that ends with this value.
+struct Running {
+    child: Child,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended already is no failure.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A line, and when it came.
+type Heard = (Instant, std::io::Result<String>);
+
+/// Runs one task in the process of `command`. The inner error is why the process failed, in words.
+///
+/// # Errors
+/// [`ErrorKind::Interrupted`](crate::error::ErrorKind::Interrupted) once `job` is stopped; the process is gone then.
+pub fn run(command: &mut Command, task: &Task, texts: &Texts, silence: Duration, job: Job<'_>) -> Result<Result<Brought, String>> {
+    for name in SCRUBBED {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Ctrl-C on a terminal is for this process, which ends the other: a cell that ends first would look like one that failed.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(command, 0);
+    let mut input = line_of(task)?;
+    input.extend(line_of(texts)?);
+    let begun = Instant::now();
+    let child = command.spawn().map_err(|e| Error::failed(format!("the process of a cell cannot be started: {e}")).caused_by(e))?;
+    let mut running = Running { child };
+    // Held open until the end: its closing tells the process that nobody waits for it any more.
+    let _held = running.child.stdin.take().map(|stdin| feed(stdin, input));
+    let lines = running.child.stdout.take().map(listen).ok_or_else(|| Error::bug("a process without output"))?;
+    let words = running.child.stderr.take().map(last_words);
+    let mut first = None;
+    let mut heard = begun;
+    loop {
+        job.check()?;
+        let line = match lines.recv_timeout(LOOK) {
+            Ok((at, Ok(line))) => {
+                heard = at;
+                line
+            }
+            Err(RecvTimeoutError::Timeout) if heard.elapsed() < silence => continue,
+            Err(RecvTimeoutError::Timeout) => {
+                return Ok(Err(format!("the process said nothing for {:.0} s and was ended", silence.as_secs_f64())));
+            }
+            Ok((_, Err(_))) | Err(RecvTimeoutError::Disconnected) => {
+                let status = running.child.wait();
+                let words = words.and_then(|words| words.join().ok()).unwrap_or_default();
+                return Ok(Err(ended(status.ok(), &words)));
+            }
+        };
+        match serde_json::from_str(&line) {
+            Ok(Line::Alive) => {}
+            Ok(Line::First(line)) => first = Some(((heard - begun).as_secs_f64() * 1e3, line)),
+            Ok(Line::Failed(reason)) => return Ok(Err(reason)),
+            Ok(Line::Speed(speed)) => return Ok(brought(first, Last::Speed(speed))),
+            Ok(Line::Check(check)) => return Ok(brought(first, Last::Check(check))),
+            Err(_) => return Ok(Err(format!("the process wrote what is no answer: {:.80}", line))),
+        }
+    }
+}
+
+fn brought(first: Option<(f64, First)>, last: Last) -> Result<Brought, String> {
+    let (cold_start_ms, first) = first.ok_or("the process told of no first vector")?;
+    Ok(Brought { cold_start_ms, first, last })
+}
+
+fn line_of(value: &impl Serialize) -> Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(value).map_err(|e| Error::bug(format!("a task has no JSON form: {e}")))?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Writes in a thread of its own, for a pipe holds little, and keeps the pipe open until the returned end is dropped.
+fn feed(mut stdin: ChildStdin, input: Vec<u8>) -> std::sync::mpsc::Sender<()> {
+    let (keep, dropped) = channel::<()>();
+    thread::spawn(move || {
+        // A process that has ended reads nothing: how it ended is told elsewhere.
+        if stdin.write_all(&input).and_then(|()| stdin.flush()).is_ok() {
+            let _ = dropped.recv();
+        }
+    });
+    keep
+}
+
+fn listen(output: impl Read + Send + 'static) -> Receiver<Heard> {
+    let (say, heard) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines() {
+            if say.send((Instant::now(), line)).is_err() {
+                return;
+            }
+        }
+    });
+    heard
+}
+
+fn last_words(errors: impl Read + Send + 'static) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        let mut reader = BufReader::new(errors);
+        let mut block = [0; 4096];
+        while let Ok(n @ 1..) = reader.read(&mut block) {
+            kept.extend_from_slice(&block[..n]);
+            let surplus = kept.len().saturating_sub(LAST_WORDS);
+            kept.drain(..surplus);
+        }
+        String::from_utf8_lossy(&kept).into_owned()
+    })
+}
+
+/// Why a process ended without an answer.
+fn ended(status: Option<ExitStatus>, words: &str) -> String {
+    let how = status.map_or("the process ended".to_owned(), |status| how(&status));
+    match words.lines().map(str::trim).rfind(|line| !line.is_empty()) {
+        Some(last) => format!("{how}: {last}"),
+        None => how,
+    }
+}
+
+fn how(status: &ExitStatus) -> String {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(status) {
+        let guess = match signal {
+            9 => " (out of memory?)",
+            6 => " (it gave up)",
+            7 | 10 | 11 => " (a crash)",
+            _ => "",
+        };
+        return format!("the process ended by signal {signal}{guess}");
+    }
+    match status.code() {
+        Some(code) => format!("the process ended with exit code {code} and no answer"),
+        None => "the process ended without an answer".to_owned(),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::bench::measure::What;
+    use crate::bench::result::Asked;
+    use crate::progress::{Cancel, Silent};
+
+    fn task() -> (Task, Texts) {
+        let asked =
+            Asked { model: "m".into(), runtime: "onnx".into(), precision: "f32".into(), threads: 1, token_budget: 1, mix: "mixed".into() };
+        // More than a pipe holds: a process that does not read must not block us.
+        let texts = Texts { queries: vec![], texts: vec!["x".repeat(1 << 20)] };
+        (Task { asked, project: false, first_query: "q".into(), what: What::Speed }, texts)
+    }
+
+    fn shell(script: &str, silence: Duration) -> Result<Result<Brought, String>> {
+        let (task, texts) = task();
+        run(Command::new("sh").args(["-c", script]), &task, &texts, silence, Job::silent())
+    }
+
+    fn reason(script: &str) -> String {
+        shell(script, Duration::from_secs(20)).expect("not interrupted").expect_err(script)
+    }
+
+    #[test]
+    fn a_process_that_fails_says_how() {
+        assert_eq!(reason("kill -9 $$"), "the process ended by signal 9 (out of memory?)");
+        assert_eq!(reason("echo one >&2; echo last >&2; exit 3"), "the process ended with exit code 3 and no answer: last");
+        assert_eq!(reason("echo '{\"Failed\":\"no weights\"}'; sleep 20"), "no weights");
+        assert!(reason("echo garbage").starts_with("the process wrote what is no answer: garbage"));
+        let silent = shell("sleep 30", Duration::from_millis(300)).expect("not interrupted").expect_err("too slow");
+        assert!(silent.starts_with("the process said nothing for 0 s"), "{silent}");
+    }
+
+    #[test]
+    fn a_stop_ends_the_process() {
+        let (task, texts) = task();
+        let folder = tempfile::tempdir().expect("a folder");
+        let alive = folder.path().join("alive");
+        let script = format!("echo $$ > {}; exec sleep 60", alive.display());
+        let cancel = Cancel::default();
+        let raise = cancel.clone();
+        let path = alive.clone();
+        thread::spawn(move || {
+            while std::fs::read_to_string(&path).unwrap_or_default().trim().is_empty() {
+                thread::sleep(Duration::from_millis(5));
+            }
+            raise.raise();
+        });
+        let begun = Instant::now();
+        let job = Job::new(&Silent, &cancel);
+        let error = run(Command::new("sh").args(["-c", &script]), &task, &texts, Duration::from_secs(60), job).expect_err("stopped");
+        assert_eq!(error.kind(), crate::error::ErrorKind::Interrupted);
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        let id = std::fs::read_to_string(&alive).expect("an id");
+        let there = Command::new("kill").args(["-0", id.trim()]).stderr(Stdio::null()).status().expect("kill");
+        assert!(!there.success(), "the process {id} lives on");
+    }
+}

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The figures of docs/PERFORMANCE.md, made again on this machine: ci/figures.py [CORPUS.jsonl] [--rounds N] [--peer] [--scale] [--shapes]
+"""The figures of docs/PERFORMANCE.md, made again on this machine:
+ci/figures.py [CORPUS.jsonl] [--rounds N] [--peer] [--scale] [--shapes] [--chunks N [--scalar F] [--interrupt]]
 
 CORPUS.jsonl has one object a line with `text`, and `embedding` if vectors are to be compared with a reference. Without one the
 paragraphs of this repository are the corpus. Needs a release build and what ci/demo sets up.
@@ -10,6 +11,10 @@ paragraphs of this repository are the corpus. Needs a release build and what ci/
   --scale    a project of 10,000 chunks: cold scry, a second oxidize
   --shapes   models of the shapes of BERT-base and Qwen3-Embedding-0.6B with random weights (two gigabytes in a temporary folder):
              tokens a second and peak memory against the weights in single precision
+  --chunks N a project of N synthetic chunks and a table of token vectors as its model, so that embedding costs next to nothing: seconds,
+             processor seconds and peak memory of scrape and oxidize, of both again after one file changed, and of scry; nothing else is
+             measured then. --scalar takes f32, f16, i8 or b1 for the index, --interrupt stops oxidize midway and runs it again, and
+             PATINA_FIGURES_FOLDER is where it all is kept (a gigabyte for 200,000 chunks)
 
 Nothing here fails because something is slow.
 """
@@ -143,6 +148,123 @@ def scale(rounds, folder):
     row("scry lexical, cold process", [run([*ask, "--mode", "lexical"])[0] for _ in range(rounds)], "s")
 
 
+def table_model(folder):
+    """A table of 384 numbers for each of 8,000 words, in the layout of model2vec. Words of a topic lie together, as in a real one."""
+    import numpy
+    golden = ROOT / "tests" / "fixtures" / "golden" / "static-model2vec"
+    folder.mkdir(parents=True)
+    words = [a + b + c for a in "bdfgklmnprstvz" for b in ("a", "e", "i", "o", "u", "ai", "or", "el") for c in
+             ("ba", "den", "fir", "gol", "kus", "lam", "met", "nor", "pil", "ras", "sov", "tun", "vek", "zim", "dra", "pho", "que", "wix", "yth", "hob")]
+    words = [first + last for first in words for last in ("", "s", "ing", "ed")][:8000]
+    tokenizer = json.loads((golden / "tokenizer.json").read_text())
+    special = [word for word in tokenizer["model"]["vocab"] if word.startswith("[")]
+    letters = [word for word in tokenizer["model"]["vocab"] if len(word.removeprefix("##")) == 1]
+    vocabulary = list(dict.fromkeys([*special, *letters, *words]))
+    tokenizer["model"]["vocab"] = {word: at for at, word in enumerate(vocabulary)}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    for name in ("config.json", "modules.json"):
+        (folder / name).write_text((golden / name).read_text().replace("64", "384"))
+    random = numpy.random.default_rng(0)
+    topics = random.standard_normal((100, 384))
+    table = (random.standard_normal((len(vocabulary), 384)) + topics[numpy.arange(len(vocabulary)) % 100]).astype("<f4")
+    header = json.dumps({"embeddings": {"dtype": "F32", "shape": table.shape, "data_offsets": [0, table.nbytes]}}).encode()
+    header += b" " * (-len(header) % 8)
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + table.tobytes())
+    return words
+
+
+def synthetic(project, chunks, words):
+    """Documents of 50 sections of some 25 words, most of them of one topic of the section."""
+    import random
+    draw = random.Random(1)
+    topics = [words[at::100] for at in range(100)]
+    for number in range(-(-chunks // 50)):
+        folder = project / f"{number // 500:03}"
+        folder.mkdir(exist_ok=True)
+        sections = []
+        for section in range(min(50, chunks - number * 50)):
+            own = draw.choice(topics)
+            text = " ".join(draw.choice(own if draw.random() < 0.6 else words) for _ in range(25))
+            sections.append(f"## Section {number}.{section}\n\n{text}\n")
+        (folder / f"{number}.md").write_text("\n".join(sections))
+
+
+def large(chunks, rounds, scalar, interrupt, folder):
+    import signal
+    project = folder / "project"
+    fresh = not project.exists()
+    if fresh:
+        project.mkdir(parents=True)
+        synthetic(project, chunks, table_model(project / "models" / "table"))
+    quiet = ["--quiet", "-C", project]
+    if fresh:
+        run([PATINA, "init", *quiet, "--model", "./models/table"])
+    recipe = project / ".patina" / "oxidize.yaml"
+    recipe.write_text(f"version: 1\nembedding_model: ./models/table\nindex: {{scalar: {scalar}}}\nscrape: {{include: ['*.md']}}\n")
+
+    def told(name, wall, cpu, peak, out=""):
+        print(f"{name:<44} {wall:>9.2f} s  {cpu:>9.2f} s of processors  {peak:>7.0f} MiB at most  {out}")
+
+    def json_of(*command):
+        wall, cpu, peak, out = run([PATINA, *command, *quiet, "--json"])
+        return wall, cpu, peak, json.loads(out)
+
+    told("scrape", *run([PATINA, "scrape", *quiet])[:3])
+    count = json_of("status")[3]["chunks_without_vector"]
+    if interrupt:
+        command = [str(word) for word in (PATINA, "oxidize", *quiet, "--json")]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and json_of("status")[3]["chunks_without_vector"] > count // 2:
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        print(f"interrupted with exit code {process.wait()}, {json_of('status')[3]['chunks_without_vector']} of {count} chunks without a vector")
+    wall, cpu, peak, out = json_of("oxidize")
+    told("oxidize", wall, cpu, peak, f"{out['embedded']} embedded, index {out['index']}")
+    index = next((project / ".patina" / "data" / "embeddings").glob("*/base.usearch"))
+    database = project / ".patina" / "data" / "patina.db"
+    print(f"{count} chunks; the index has {index.stat().st_size / 2**20:.0f} MiB ({scalar}), the database {database.stat().st_size / 2**20:.0f} MiB")
+    told("oxidize, nothing new", *json_of("oxidize")[:3])
+    some = project / "000" / "7.md"
+    some.write_text(some.read_text().replace("## Section 7.3", "## Section changed").replace("## Section 7.9", "## Another"))
+    told("scrape, one file changed", *run([PATINA, "scrape", *quiet])[:3])
+    wall, cpu, peak, out = json_of("oxidize")
+    told("oxidize, one file changed", wall, cpu, peak, f"{out['embedded']} embedded, index {out['index']}")
+    time.sleep(2.5)
+    ask = [PATINA, "scry", *quiet, "bakus delam gonor"]
+    told("scry, the first after a change", *run(ask)[:3])
+    row("scry hybrid, cold process", [run(ask)[0] for _ in range(rounds)], "s")
+    row("scry vector, cold process", [run([*ask, "--mode", "vector"])[0] for _ in range(rounds)], "s")
+    recall(project, database, folder)
+
+
+def recall(project, database, folder):
+    """What share of the true ten nearest `patina scry --mode vector` gives, for questions like the documents and for words that none has."""
+    import numpy, random, sqlite3
+    draw = random.Random(2)
+    words = list(json.loads((project / "models" / "table" / "tokenizer.json").read_text())["model"]["vocab"])[200:]
+    topics = [words[at::100] for at in range(100)]
+    like = [" ".join(draw.choice(topics[at] if draw.random() < 0.6 else words) for _ in range(25)) for at in range(50)]
+    foreign = [" ".join("".join(draw.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(draw.randint(2, 9))) for _ in range(8)) for _ in range(50)]
+    asked = folder / "asked.jsonl"
+    asked.write_text("".join(json.dumps({"text": text}) + "\n" for text in like + foreign))
+    run([PATINA, "embed", "--quiet", "--model", project / "models" / "table", "--input", asked, "--output", folder / "asked.npy"])
+    queries = numpy.load(folder / "asked.npy")
+    best = [[] for _ in queries]
+    rows = sqlite3.connect(f"file:{database}?mode=ro", uri=True).execute(
+        "SELECT c.id, v.numbers FROM chunks c JOIN vectors v ON v.text_hash = c.text_hash")
+    while part := rows.fetchmany(50_000):
+        ids = [id for id, _ in part]
+        scores = queries @ numpy.frombuffer(b"".join(blob for _, blob in part), "<f4").reshape(len(part), -1).T
+        for at, row_of in enumerate(scores):
+            top = numpy.argpartition(-row_of, min(10, len(ids) - 1))[:10]
+            best[at] = sorted(best[at] + [(-row_of[n], ids[n]) for n in top])[:10]
+    found = []
+    for at, text in enumerate(like + foreign):
+        hits = json.loads(run([PATINA, "scry", "--quiet", "-C", project, "--json", "--mode", "vector", text])[3])["hits"]
+        found.append(len({int(hit["id"], 16) for hit in hits} & {id for _, id in best[at]}))
+    print(f"recall@10 of scry --mode vector: {sum(found[:50]) / 500:.4f} for 50 questions like the documents, {sum(found[50:]) / 500:.4f} for 50 foreign ones")
+
+
 def shapes(folder):
     """Sizes of the models, without the parts that no forward pass reads."""
     bert = {"embeddings.word_embeddings.weight": (30522, 768), "embeddings.position_embeddings.weight": (512, 768)}
@@ -219,6 +341,9 @@ def main():
     parser.add_argument("--peer", action="store_true")
     parser.add_argument("--scale", action="store_true")
     parser.add_argument("--shapes", action="store_true")
+    parser.add_argument("--chunks", type=int)
+    parser.add_argument("--scalar", default="f32")
+    parser.add_argument("--interrupt", action="store_true")
     arguments = parser.parse_args()
     sys.stdout.reconfigure(line_buffering=True)
     os.environ.setdefault("PATINA_CACHE_DIR", str(CACHE / "patina"))
@@ -226,6 +351,9 @@ def main():
         sys.exit("error: there is no release build\nhint: run ci/demo, or cargo build --release")
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
+        if arguments.chunks:
+            kept = os.environ.get("PATINA_FIGURES_FOLDER")
+            return large(arguments.chunks, arguments.rounds, arguments.scalar, arguments.interrupt, pathlib.Path(kept) if kept else folder)
         bulk(arguments.corpus or own_corpus(folder), arguments.rounds, arguments.threads, arguments.peer, folder)
         if arguments.scale:
             scale(arguments.rounds, folder)

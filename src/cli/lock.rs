@@ -58,7 +58,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let progress = context.report.progress();
     let pinned = Pinned { setup: &setup, store: store.as_ref() };
     let mut now = pinned.inputs(Depth::Bytes, Job::new(progress.as_ref(), &context.cancel))?;
-    now.made = pinned.made(None)?;
+    now.made = pinned.made(None, Depth::Bytes)?;
     let path_text = path.display().to_string();
     let Some(old) = old else {
         now.write(&path)?;

@@ -8,19 +8,21 @@ use crate::cli::Context;
 use crate::cli::measured::{self, Texts};
 use crate::cli::pins::{self, Depth, Kept, Pinned};
 use crate::cli::project::Project;
-use crate::cli::projections::{self, Ground, Outcome};
+use crate::cli::projections::{self, Ground, Outcome, Sample};
 use crate::cli::report::{Style, plural};
 use crate::cli::setup::{self, Overrides, Setup};
 use crate::cli::verdicts;
 use crate::embed::select::{Choice, Purpose};
 use crate::embed::{Embedder, Input, Order, TextKind};
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::{Change, Expected, Index};
+use crate::index::{Change, Index};
 use crate::progress::Job;
 use crate::store::{Chunk, Store};
 
 /// Vectors that are stored at once. What is stored survives an interruption.
 const STORED_AT_ONCE: usize = 256;
+/// Texts that are listed at once to be embedded: their ids and hashes are in memory, not the texts.
+const PORTION: usize = 65_536;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -78,8 +80,8 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     }
     setup.embeddings.sweep();
 
-    let keys = store.chunk_keys()?;
-    if keys.is_empty() {
+    let chunks = store.chunk_count()?;
+    if chunks == 0 {
         return Err(Error::missing("there is nothing to embed: the store has no chunks")
             .at(project.database())
             .hint("run `patina scrape`; if it found nothing, look at `scrape` in the recipe"));
@@ -88,10 +90,8 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let setup = setup;
     let pinned = Pinned { setup: &setup, store: Some(&store) };
     let embedded = embed_missing(&store, &setup, job)?;
-    let content_hash = store.content_hash()?;
-    let dimensions = setup.plan.dimensions;
-    let made_from =
-        Expected { fingerprint: setup.fingerprint.clone(), dimensions, content_hash: content_hash.clone(), projection_sha256: None };
+    let made_from = setup.expected(&store)?;
+    let content_hash = &made_from.content_hash;
 
     // With nothing new, neither vectors nor texts are read.
     let base = setup.embeddings.base();
@@ -102,7 +102,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         // A record that cannot be read is made anew.
         let outcome = Outcome::read(&setup.embeddings.verdict(&plan.name)).ok().flatten();
         if let Some(outcome) =
-            outcome.filter(|outcome| projections::is_current(outcome, &inputs, &setup.embeddings, &setup.fingerprint, &content_hash))
+            outcome.filter(|outcome| projections::is_current(outcome, &inputs, &setup.embeddings, &setup.fingerprint, content_hash))
         {
             kept.insert(plan.name.clone(), outcome);
         }
@@ -112,36 +112,37 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     if index_is_current && kept.len() == setup.plan.projections.len() {
         outcomes.extend(setup.plan.projections.iter().filter_map(|plan| kept.remove(&plan.name)));
     } else {
-        let vectors = store.vectors(&setup.fingerprint, dimensions)?;
-        if vectors.len() != keys.len() {
-            return Err(Error::bug(format!("{} of {} chunks have a vector", vectors.len(), keys.len())));
-        }
+        let vectors = setup.vectors(&store)?;
         if !index_is_current {
-            let items: Vec<(u64, &[f32])> = vectors.iter().map(|(id, vector)| (*id, vector.as_slice())).collect();
-            index = match Index::update(&base, &made_from, &items, job)?.1 {
+            index = match Index::update(&base, &made_from, &vectors, job)?.1 {
                 Change::Unchanged => "up to date",
                 Change::Patched { .. } => "updated",
                 Change::Rebuilt => "built",
             };
         }
-        let chunks = store.chunks()?;
-        let ground = Ground {
-            store: &store,
-            chunks: &chunks,
-            vectors: &vectors,
-            fingerprint: &setup.fingerprint,
-            content_hash: &content_hash,
-            embeddings: &setup.embeddings,
-        };
+        let mut sample = None;
         for plan in &setup.plan.projections {
-            outcomes.push(match kept.remove(&plan.name) {
-                Some(outcome) => outcome,
-                None => projections::make(plan, &ground, job)?,
-            });
+            if let Some(outcome) = kept.remove(&plan.name) {
+                outcomes.push(outcome);
+                continue;
+            }
+            let sample = match &sample {
+                Some(sample) => sample,
+                None => sample.insert(Sample::of(&store, &vectors, job)?),
+            };
+            let ground = Ground {
+                store: &store,
+                sample,
+                vectors: &vectors,
+                fingerprint: &setup.fingerprint,
+                content_hash,
+                embeddings: &setup.embeddings,
+            };
+            outcomes.push(projections::make(plan, &ground, job)?);
         }
     }
     let lockfile = match &lock {
-        Some(lock) => pinned.hold_made(&project, lock, job).map(|()| Kept::Held)?,
+        Some(lock) => pinned.hold_made(&project, lock, Depth::Bytes, job).map(|()| Kept::Held)?,
         None => match pinned.keep_or_write(&project, job) {
             // What was made before does not need the runtime, and is no worse without a lockfile.
             Err(error) if error.kind() == ErrorKind::Missing => {
@@ -154,13 +155,13 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let why = setup.measuring.is_some().then(|| measured::told(&setup.choice, &setup.settings));
     let summary = Summary {
         embedding_model: setup.plan.embedding_model.clone(),
-        dimensions,
+        dimensions: setup.plan.dimensions,
         runtime: setup.choice.clone(),
         threads: setup.settings.threads,
         token_budget: setup.settings.token_budget,
         precision: setup.settings.precision.name().to_owned(),
         fingerprint: setup.fingerprint.clone(),
-        chunks: keys.len(),
+        chunks,
         embedded,
         index,
         projections: outcomes,
@@ -171,50 +172,55 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
 
 /// Under a lockfile a damaged file is an error: mended without a word, nobody would know that it was another.
 fn refuse_damaged(setup: &Setup, store: &Store) -> Result<()> {
-    let expected = Expected {
-        fingerprint: setup.fingerprint.clone(),
-        dimensions: setup.plan.dimensions,
-        content_hash: store.content_hash()?,
-        projection_sha256: None,
-    };
-    let index = Index::open(&setup.embeddings.base(), &expected).map(|_| ());
-    let projections =
-        setup.plan.projections.iter().map(|plan| projections::open(plan, &setup.embeddings, &setup.fingerprint, store).map(|_| ()));
+    let index = Index::verify(&setup.embeddings.base(), &setup.expected(store)?).map(|_| ());
+    let opened = |plan| projections::open(plan, &setup.embeddings, &setup.fingerprint, store, Depth::Bytes).map(|_| ());
+    let projections = setup.plan.projections.iter().map(opened);
     match std::iter::once(index).chain(projections).find_map(|opened| opened.err().filter(|error| error.kind() == ErrorKind::Corrupt)) {
         Some(error) => Err(error),
         None => Ok(()),
     }
 }
 
-/// Embeds every chunk that has no vector yet, and stores the vectors as they come. Loads no model if there is none.
+/// Embeds every text that has no vector yet, the same one in several places once, and stores the vectors as they come. Texts are read
+/// when the embedder asks for them. Loads no model if there is none.
 fn embed_missing(store: &Store, setup: &Setup, job: Job<'_>) -> Result<usize> {
-    let missing = store.missing_vectors(&setup.fingerprint)?;
-    if missing.is_empty() {
+    let fingerprint = &setup.fingerprint;
+    let total = store.count_missing_texts(fingerprint)?;
+    if total == 0 {
         return Ok(0);
     }
-    let mut chunks = store.chunks_by_id(&missing)?;
-    // The same text in several places is embedded once.
-    let mut seen = std::collections::HashSet::new();
-    chunks.retain(|chunk| seen.insert(chunk.text_hash()));
     let mut embedder = Embedder::open(setup.settings.clone())?;
-    job.progress.begin("embedding", Some(chunks.len() as u64), "chunks");
-    let mut waiting: Vec<([u8; 32], Vec<f32>)> = Vec::with_capacity(STORED_AT_ONCE);
-    let result = embedder.embed(
-        chunks.iter().map(|chunk| Ok(Input::Text(chunk.embed_text()))),
-        TextKind::Document,
-        Order::AsComputed,
-        job,
-        |number| name(&chunks[number]),
-        |number, vector| {
-            waiting.push((chunks[number].text_hash(), vector.to_vec()));
-            if waiting.len() == STORED_AT_ONCE { keep(store, &setup.fingerprint, &mut waiting) } else { Ok(()) }
-        },
-    );
-    // What was finished before an error or a stop is kept too.
-    let kept = keep(store, &setup.fingerprint, &mut waiting);
-    result.and(kept)?;
+    job.progress.begin("embedding", Some(total), "chunks");
+    let mut embedded = 0;
+    let mut after = None;
+    loop {
+        let portion = store.missing_texts(fingerprint, after.as_ref(), PORTION)?;
+        let Some((_, last)) = portion.last() else { break };
+        after = Some(*last);
+        let mut waiting: Vec<([u8; 32], Vec<f32>)> = Vec::with_capacity(STORED_AT_ONCE);
+        let result = embedder.embed(
+            portion.iter().map(|(id, _)| chunk(store, *id).map(|chunk| Input::Text(chunk.embed_text()))),
+            TextKind::Document,
+            Order::AsComputed,
+            job,
+            |number| chunk(store, portion[number].0).map_or_else(|_| "a chunk".to_owned(), |chunk| name(&chunk)),
+            |number, vector| {
+                waiting.push((portion[number].1, vector.to_vec()));
+                if waiting.len() == STORED_AT_ONCE { keep(store, fingerprint, &mut waiting) } else { Ok(()) }
+            },
+        );
+        // What was finished before an error or a stop is kept too.
+        let kept = keep(store, fingerprint, &mut waiting);
+        result.and(kept)?;
+        embedded += portion.len();
+    }
     job.progress.end("");
-    Ok(chunks.len())
+    Ok(embedded)
+}
+
+fn chunk(store: &Store, id: u64) -> Result<Chunk> {
+    let found = store.chunks_by_id(&[id])?.pop();
+    found.ok_or_else(|| Error::bug(format!("the chunk {id} is gone while the project is locked")))
 }
 
 fn keep(store: &Store, fingerprint: &str, waiting: &mut Vec<([u8; 32], Vec<f32>)>) -> Result<()> {

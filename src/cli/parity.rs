@@ -10,7 +10,7 @@ use crate::cli::setup::{self, Overrides};
 use crate::embed::select::{self, Purpose};
 use crate::error::{Error, Result};
 use crate::fs;
-use crate::index::{Expected, Index};
+use crate::index::Index;
 use crate::model::Cache;
 use crate::progress::Job;
 use crate::store::Store;
@@ -43,13 +43,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
             let project = Project::find(context.project.as_deref())?;
             let setup = setup::for_project(&project, &overrides, Purpose::Bulk)?;
             let store = Store::open_existing(&project.database())?;
-            let expected = Expected {
-                fingerprint: setup.fingerprint.clone(),
-                dimensions: setup.plan.dimensions,
-                content_hash: store.content_hash()?,
-                projection_sha256: None,
-            };
-            let index = Index::open(&setup.embeddings.base(), &expected).ok();
+            let index = Index::open(&setup.embeddings.base(), &setup.expected(&store)?).ok();
             if index.is_none() {
                 context.report.note("note: there is no index of ONNX Runtime's vectors, so that neighbours are not compared");
             }

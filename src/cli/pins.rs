@@ -10,14 +10,14 @@ use crate::cli::setup::Setup;
 use crate::embed::select;
 use crate::embed::{Settings, VECTORS_VERSION};
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::{Expected, Index, Manifest, usearch_version};
+use crate::index::{Index, Manifest, sketch, usearch_version};
 use crate::model::{Cache, HashedFile, Identity, ModelFolder, ModelRef};
 use crate::progress::Job;
 use crate::recipe::lock::{
     Difference, FilePins, IndexPins, LOCK_VERSION, Lock, Made, Metrics, ModelPins, ProjectionPins, RecipePins, RuntimePins, Seed,
     SourcePins, Versions,
 };
-use crate::store::{Census, Store, sqlite_version};
+use crate::store::{Census, Store, StoredVectors, sqlite_version};
 use crate::train::Verdict;
 
 /// How much is read again of what was checked before.
@@ -87,26 +87,22 @@ impl Pinned<'_> {
 
     /// What was made of it. `None` if it is not there yet, or older than its inputs; what is damaged is an error. An index whose file has
     /// the hash that `known` says has its sketch too: it is not made again.
-    pub fn made(&self, known: Option<&Made>) -> Result<Option<Made>> {
-        match self.all_made(known) {
+    pub fn made(&self, known: Option<&Made>, depth: Depth) -> Result<Option<Made>> {
+        match self.all_made(known, depth) {
             Err(error) if matches!(error.kind(), ErrorKind::Missing | ErrorKind::Stale) => Ok(None),
             made => made.map(Some),
         }
     }
 
-    fn all_made(&self, known: Option<&Made>) -> Result<Made> {
+    fn all_made(&self, known: Option<&Made>, depth: Depth) -> Result<Made> {
         let (setup, Some(store), Some(counted)) = (self.setup, self.store, self.counted()?) else {
             return Err(Error::missing("nothing has been scraped here yet").hint("run `patina scrape`"));
         };
-        let content_hash = store.content_hash()?;
-        let expected = Expected {
-            fingerprint: setup.fingerprint.clone(),
-            dimensions: setup.plan.dimensions,
-            content_hash: content_hash.clone(),
-            projection_sha256: None,
+        let index = match depth {
+            Depth::Stamps => Index::open(&setup.embeddings.base(), &setup.expected(store)?)?,
+            Depth::Bytes => Index::verify(&setup.embeddings.base(), &setup.expected(store)?)?,
         };
-        let index = Index::open(&setup.embeddings.base(), &expected)?;
-        let index = index_pins(&index, &counted, known.map(|made| &made.index))?;
+        let index = index_pins(&index, &counted, known.map(|made| &made.index), &setup.vectors(store)?)?;
         let mut projections = Vec::with_capacity(setup.plan.projections.len());
         for plan in &setup.plan.projections {
             let path = setup.embeddings.verdict(&plan.name);
@@ -119,8 +115,8 @@ impl Pinned<'_> {
             let known = known.and_then(|made| made.projections.iter().find(|projection| projection.name == plan.name));
             let index = match outcome.published {
                 true => {
-                    let (_, index) = projections::open(plan, &setup.embeddings, &setup.fingerprint, store)?;
-                    Some(index_pins(&index, &counted, known.and_then(|projection| projection.index.as_ref()))?)
+                    let (_, index) = projections::open(plan, &setup.embeddings, &setup.fingerprint, store, depth)?;
+                    Some(index_pins(&index, &counted, known.and_then(|projection| projection.index.as_ref()), &setup.vectors(store)?)?)
                 }
                 false => None,
             };
@@ -159,10 +155,10 @@ impl Pinned<'_> {
     }
 
     /// Fails unless what was made is here and is what the project's lockfile pins, as far as it pins it.
-    pub fn hold_made(&self, project: &Project, lock: &Lock, job: Job<'_>) -> Result<()> {
+    pub fn hold_made(&self, project: &Project, lock: &Lock, depth: Depth, job: Job<'_>) -> Result<()> {
         let Some(made) = &lock.made else { return Ok(()) };
         // The inputs were held to it before; they only say what can be compared.
-        let found = Lock { made: Some(self.all_made(Some(made))?), ..self.inputs(Depth::Stamps, job)? };
+        let found = Lock { made: Some(self.all_made(Some(made), depth)?), ..self.inputs(Depth::Stamps, job)? };
         refuse(project, &self.differences(lock, &found))
     }
 
@@ -181,7 +177,7 @@ impl Pinned<'_> {
             }
             Err(error) => return Err(error),
         };
-        now.made = self.made(old.as_ref().and_then(|old| old.made.as_ref()))?;
+        now.made = self.made(old.as_ref().and_then(|old| old.made.as_ref()), Depth::Stamps)?;
         let holds = |old: &Lock| {
             let whole = old.source.is_some() == now.source.is_some() && old.made.is_some() == now.made.is_some();
             whole && !is_other_measurement(old, &now) && !self.differences(old, &now).iter().any(|difference| difference.must_match)
@@ -307,11 +303,13 @@ pub(super) fn refuse(project: &Project, differences: &[Difference]) -> Result<()
         .hint("put back what was pinned, or accept what is here with `patina lock`; `patina lock --check` names every field"))
 }
 
-fn index_pins(index: &Index, counted: &Counted, known: Option<&IndexPins>) -> Result<IndexPins> {
+/// `vectors` are those that an index in fewer bits was made from: what it keeps of them follows from how they were rounded.
+fn index_pins(index: &Index, counted: &Counted, known: Option<&IndexPins>, vectors: &StoredVectors<'_>) -> Result<IndexPins> {
     let Manifest { count, dimensions, bytes, sha256, .. } = index.manifest().clone();
     let (sketch, history_sketch) = match known.filter(|known| known.sha256 == sha256) {
         Some(known) => (known.sketch.clone(), known.history_sketch.clone()),
-        None => (index.sketch(&counted.files.ids)?, index.sketch(&counted.commits.ids)?),
+        None if index.scalar().is_default() => (index.sketch(&counted.files.ids)?, index.sketch(&counted.commits.ids)?),
+        None => (sketch(vectors, &counted.files.ids)?, sketch(vectors, &counted.commits.ids)?),
     };
     Ok(IndexPins { vectors: count, dimensions, bytes, sha256, sketch, history_sketch })
 }

@@ -5,15 +5,17 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cli::pins::Depth;
 use crate::cli::project::Embeddings;
+use crate::cli::report::count;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
-use crate::index::{Expected, Index, manifest_path};
+use crate::index::{Expected, Index, Source, keys_path, manifest_path, stamp_path};
 use crate::pairs::{self, Fractions};
 use crate::progress::Job;
-use crate::recipe::{Architecture as RecipeArchitecture, Loss as RecipeLoss, PairSource, ProjectionPlan};
+use crate::recipe::{Architecture as RecipeArchitecture, Loss as RecipeLoss, PairSource, ProjectionPlan, Scalar};
 use crate::search::lexical;
-use crate::store::{Chunk, Store};
+use crate::store::{Chunk, Store, StoredVectors};
 use crate::train::{Architecture, History, Loss, Projection, TrainConfig, Trial, Vectors, Verdict, judge, train};
 
 /// Raised when a change of Patina's own makes other projections of the same input.
@@ -21,6 +23,9 @@ pub(super) const TRAINING_VERSION: u32 = 1;
 
 /// BM25 is asked for the verdict's table as long as there are no more held-out questions than this: each costs some milliseconds.
 const LEXICAL_QUESTIONS: usize = 1000;
+
+/// Chunks that a projection is trained and judged on, at most: with vectors of 1,024 numbers and their texts some 700 MB.
+const MOST_CHUNKS: usize = 100_000;
 
 /// Bytes of a record file that are read.
 const RECORD_LIMIT: u64 = 16 << 20;
@@ -68,11 +73,38 @@ impl Outcome {
     }
 }
 
+/// What projections are trained and judged on: the whole project, or as much of it as memory shall hold.
+pub(super) struct Sample {
+    chunks: Vec<Chunk>,
+    vectors: Vec<(u64, Vec<f32>)>,
+}
+
+impl Sample {
+    /// Takes whole files and commits, as good as drawn by chance and the same every time, if the project has more than
+    /// [`MOST_CHUNKS`].
+    pub fn of(store: &Store, vectors: &StoredVectors<'_>, job: Job<'_>) -> Result<Sample> {
+        let chunks = store.sample(MOST_CHUNKS)?;
+        let all = store.chunk_count()?;
+        if chunks.len() < all {
+            let (some, all) = (count(chunks.len() as u64), count(all as u64));
+            job.progress.note(&format!("projections are trained on {some} of {all} chunks, files and commits drawn by chance"));
+        }
+        let ids: Vec<u64> = chunks.iter().map(|chunk| chunk.id).collect();
+        let mut sample = Sample { vectors: Vec::with_capacity(ids.len()), chunks };
+        vectors.each(&ids, &mut |id, vector| {
+            sample.vectors.push((id, vector.to_vec()));
+            job.check()
+        })?;
+        Ok(sample)
+    }
+}
+
 /// What all projections of a run share.
 pub(super) struct Ground<'a> {
     pub store: &'a Store,
-    pub chunks: &'a [Chunk],
-    pub vectors: &'a [(u64, Vec<f32>)],
+    pub sample: &'a Sample,
+    /// All vectors.
+    pub vectors: &'a StoredVectors<'a>,
     pub fingerprint: &'a str,
     pub content_hash: &'a str,
     pub embeddings: &'a Embeddings,
@@ -88,7 +120,7 @@ pub(super) fn inputs(plan: &ProjectionPlan, fingerprint: &str, store: &Store) ->
 pub(super) fn is_current(outcome: &Outcome, inputs: &str, embeddings: &Embeddings, fingerprint: &str, content_hash: &str) -> bool {
     let whole = || match &outcome.sha256 {
         None => !embeddings.projection(&outcome.name).exists(),
-        Some(sha256) => opened(outcome, sha256, embeddings, fingerprint, content_hash).is_ok(),
+        Some(sha256) => opened(outcome, sha256, embeddings, fingerprint, content_hash, Depth::Stamps).is_ok(),
     };
     outcome.inputs == inputs && whole()
 }
@@ -111,13 +143,13 @@ pub(super) fn make(plan: &ProjectionPlan, ground: &Ground<'_>, job: Job<'_>) -> 
         output_dim: plan.output,
     };
     let PairSource::Semantic = plan.pairs;
-    let pairs = pairs::semantic_with_commits(ground.chunks, &ground.store.commits()?);
-    match pairs::split(&pairs, ground.chunks, plan.seed, Fractions::default()) {
+    let pairs = pairs::semantic_with_commits(&ground.sample.chunks, &ground.store.commits()?);
+    match pairs::split(&pairs, &ground.sample.chunks, plan.seed, Fractions::default()) {
         Err(too_little) => {
             outcome.reason = format!("not trained: {too_little}");
         }
         Ok(split) => {
-            pairs::check(&split, ground.chunks)?;
+            pairs::check(&split, &ground.sample.chunks)?;
             let projection = trained(plan, ground, &split, &mut outcome, job)?;
             if outcome.published {
                 publish(&projection, plan, ground, &mut outcome, job)?;
@@ -133,7 +165,7 @@ pub(super) fn make(plan: &ProjectionPlan, ground: &Ground<'_>, job: Job<'_>) -> 
 }
 
 fn trained(plan: &ProjectionPlan, ground: &Ground<'_>, split: &pairs::Split, outcome: &mut Outcome, job: Job<'_>) -> Result<Projection> {
-    let vectors = Vectors::new(plan.input, ground.vectors)?;
+    let vectors = Vectors::new(plan.input, &ground.sample.vectors)?;
     let rows = |pairs: &[pairs::Pair]| vectors.pairs(pairs.iter().map(|pair| (pair.anchor, pair.positive, pair.group.as_str()))).0;
     let (training, validation, test) = (rows(&split.train), rows(&split.validation), rows(&split.test));
     outcome.pairs = Some([training.len(), validation.len(), test.len()]);
@@ -141,7 +173,7 @@ fn trained(plan: &ProjectionPlan, ground: &Ground<'_>, split: &pairs::Split, out
     let (projection, history) = train(&config(plan), &vectors, &training, &validation, job)?;
     outcome.history = Some(history);
 
-    let texts: HashMap<u64, String> = ground.chunks.iter().map(|chunk| (chunk.id, chunk.embed_text())).collect();
+    let texts: HashMap<u64, String> = ground.sample.chunks.iter().map(|chunk| (chunk.id, chunk.embed_text())).collect();
     let lexical = |row: usize, limit: usize| -> Result<Vec<usize>> {
         let Some(text) = texts.get(&vectors.id_of(row)) else { return Ok(Vec::new()) };
         let Some(expression) = lexical::match_expression(&lexical::terms(text)) else { return Ok(Vec::new()) };
@@ -196,22 +228,37 @@ fn publish(projection: &Projection, plan: &ProjectionPlan, ground: &Ground<'_>, 
     let path = ground.embeddings.projection(&plan.name);
     projection.save(&path)?;
     let sha256 = fs::sha256_file(&path)?;
-    let raw: Vec<f32> = ground.vectors.iter().flat_map(|(_, vector)| vector.iter().copied()).collect();
-    let projected = projection.apply_rows(&raw)?;
-    let items: Vec<(u64, &[f32])> = ground.vectors.iter().map(|(id, _)| *id).zip(projected.chunks_exact(plan.output)).collect();
     let made_from = expected(plan.output, &sha256, ground.fingerprint, ground.content_hash);
-    Index::build(&ground.embeddings.projection_index(&plan.name), &made_from, &items, job)?;
+    let projected = Projected { projection, vectors: ground.vectors };
+    Index::build(&ground.embeddings.projection_index(&plan.name), &made_from, &projected, job)?;
     outcome.sha256 = Some(sha256);
     Ok(())
 }
 
-/// What an index of projected vectors must be made from.
+/// All vectors, projected one by one.
+struct Projected<'a> {
+    projection: &'a Projection,
+    vectors: &'a StoredVectors<'a>,
+}
+
+impl Source for Projected<'_> {
+    fn keys(&self) -> Result<Vec<u64>> {
+        self.vectors.keys()
+    }
+
+    fn read(&self, keys: &[u64], each: &mut dyn FnMut(u64, &[f32]) -> Result<()>) -> Result<()> {
+        self.vectors.each(keys, &mut |key, vector| each(key, &self.projection.apply(vector)?))
+    }
+}
+
+/// What an index of projected vectors must be made from. They are fewer numbers already, and stay in single precision.
 pub(super) fn expected(dimensions: usize, sha256: &str, fingerprint: &str, content_hash: &str) -> Expected {
     Expected {
         fingerprint: fingerprint.to_owned(),
         dimensions,
         content_hash: content_hash.to_owned(),
         projection_sha256: Some(sha256.to_owned()),
+        scalar: Scalar::F32,
     }
 }
 
@@ -219,6 +266,8 @@ pub(super) fn expected(dimensions: usize, sha256: &str, fingerprint: &str, conte
 fn withdraw(embeddings: &Embeddings, name: &str) -> Result<()> {
     let index = embeddings.projection_index(name);
     fs::remove_file(&manifest_path(&index))?;
+    fs::remove_file(&stamp_path(&index))?;
+    fs::remove_file(&keys_path(&index))?;
     fs::remove_file(&index)?;
     fs::remove_file(&embeddings.projection(name))
 }
@@ -229,7 +278,13 @@ fn write(path: &Path, outcome: &Outcome) -> Result<()> {
 }
 
 /// A published projection of the recipe that is ready for search, or the reason why it is not.
-pub(super) fn open(plan: &ProjectionPlan, embeddings: &Embeddings, fingerprint: &str, store: &Store) -> Result<(Projection, Index)> {
+pub(super) fn open(
+    plan: &ProjectionPlan,
+    embeddings: &Embeddings,
+    fingerprint: &str,
+    store: &Store,
+    depth: Depth,
+) -> Result<(Projection, Index)> {
     let name = &plan.name;
     let hint = "run `patina oxidize`";
     let Some(outcome) = Outcome::read(&embeddings.verdict(name))? else {
@@ -247,11 +302,18 @@ pub(super) fn open(plan: &ProjectionPlan, embeddings: &Embeddings, fingerprint: 
         };
         return Err(Error::missing(format!("the projection {name:?} is not published: {}", outcome.reason)).hint(hint));
     };
-    opened(&outcome, sha256, embeddings, fingerprint, &store.content_hash()?)
+    opened(&outcome, sha256, embeddings, fingerprint, &store.content_hash()?, depth)
 }
 
 /// The files of a published projection, checked against its record.
-fn opened(outcome: &Outcome, sha256: &str, embeddings: &Embeddings, fingerprint: &str, content_hash: &str) -> Result<(Projection, Index)> {
+fn opened(
+    outcome: &Outcome,
+    sha256: &str,
+    embeddings: &Embeddings,
+    fingerprint: &str,
+    content_hash: &str,
+    depth: Depth,
+) -> Result<(Projection, Index)> {
     let hint = "run `patina oxidize`";
     let path = embeddings.projection(&outcome.name);
     let found = match fs::sha256_file(&path) {
@@ -264,6 +326,10 @@ fn opened(outcome: &Outcome, sha256: &str, embeddings: &Embeddings, fingerprint:
     }
     let projection = Projection::load(&path)?;
     let expected = expected(projection.output_dim(), sha256, fingerprint, content_hash);
-    let index = Index::open(&embeddings.projection_index(&outcome.name), &expected)?;
+    let index = embeddings.projection_index(&outcome.name);
+    let index = match depth {
+        Depth::Stamps => Index::open(&index, &expected)?,
+        Depth::Bytes => Index::verify(&index, &expected)?,
+    };
     Ok((projection, index))
 }

@@ -11,11 +11,11 @@ use crate::cli::setup::{self, Overrides, Setup};
 use crate::embed::Embedder;
 use crate::embed::select::Purpose;
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::{Expected, Index};
+use crate::index::Index;
 use crate::progress::Job;
 use crate::recipe::ProjectionPlan;
 use crate::recipe::lock::Lock;
-use crate::search::{Hit, MAX_LIMIT, Mode, Options, VectorIndex, search};
+use crate::search::{Exact, Hit, MAX_LIMIT, Mode, Options, VectorIndex, search};
 use crate::store::{Kind, Store};
 use crate::train::Projection;
 
@@ -114,13 +114,9 @@ fn with_vectors(
     if let Some(lock) = &lock {
         hold(project, &setup, store, lock)?;
     }
-    let expected = Expected {
-        fingerprint: setup.fingerprint.clone(),
-        dimensions: setup.plan.dimensions,
-        content_hash: store.content_hash()?,
-        projection_sha256: None,
-    };
-    let base = Index::open(&setup.embeddings.base(), &expected).map_err(|e| of_another_model(project, &setup, e))?;
+    let base = Index::open(&setup.embeddings.base(), &setup.expected(store)?).map_err(|e| of_another_model(project, &setup, e))?;
+    let vectors = setup.vectors(store)?;
+    let base = Exact { index: &base, vectors: &vectors };
     let projected = projection(arguments, options.mode, &setup, store)?;
     let vector = Embedder::open(setup.settings.clone())?.embed_query(question)?;
     let projected = match projected {
@@ -140,7 +136,7 @@ fn locked(project: &Project, arguments: &Arguments) -> Result<Option<Lock>> {
 fn hold(project: &Project, setup: &Setup, store: &Store, lock: &Lock) -> Result<()> {
     let pinned = Pinned { setup, store: Some(store) };
     pinned.hold_inputs(project, lock, Depth::Stamps, Job::silent())?;
-    pinned.hold_made(project, lock, Job::silent())
+    pinned.hold_made(project, lock, Depth::Stamps, Job::silent())
 }
 
 /// A project that has the index of another model only did not lose its index: its recipe changed.
@@ -169,7 +165,7 @@ fn projection(arguments: &Arguments, mode: Mode, setup: &Setup, store: &Store) -
         },
         None => return Ok(None),
     };
-    let (projection, index) = projections::open(plan, &setup.embeddings, &setup.fingerprint, store)?;
+    let (projection, index) = projections::open(plan, &setup.embeddings, &setup.fingerprint, store, Depth::Stamps)?;
     Ok(Some((plan.name.clone(), projection, index)))
 }
 

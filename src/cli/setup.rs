@@ -10,11 +10,12 @@ use crate::cli::project::{Embeddings, Project};
 use crate::embed::select::{self, Choice, Purpose};
 use crate::embed::{Settings, TOKEN_BUDGET, fingerprint};
 use crate::error::{Error, Result};
-use crate::index::Manifest;
+use crate::index::{Expected, Manifest};
 use crate::model::{Cache, ModelFolder, ModelRef, PromptKind};
 use crate::progress::Job;
 use crate::recipe::lock::{CalibrationPins, Lock};
 use crate::recipe::{ModelFacts, Plan, PromptsPlan, RuntimeChoice, default_group_size};
+use crate::store::{Store, StoredVectors};
 
 /// The variable that overrides the recipe's runtime; `--runtime` overrides it in turn.
 const RUNTIME_VARIABLE: &str = "PATINA_RUNTIME";
@@ -127,6 +128,24 @@ pub(super) struct Setup {
     /// Why the index, which the other runtime made, may not be searched with this one.
     pub not_shared: Option<NotShared>,
     pub embeddings: Embeddings,
+}
+
+impl Setup {
+    /// What the index of the model's own vectors must be made from.
+    pub fn expected(&self, store: &Store) -> Result<Expected> {
+        Ok(Expected {
+            fingerprint: self.fingerprint.clone(),
+            dimensions: self.plan.dimensions,
+            content_hash: store.content_hash()?,
+            projection_sha256: None,
+            scalar: self.plan.scalar,
+        })
+    }
+
+    /// The model's own vectors.
+    pub fn vectors<'a>(&self, store: &'a Store) -> Result<StoredVectors<'a>> {
+        store.stored_vectors(&self.fingerprint, self.plan.dimensions)
+    }
 }
 
 /// Two runtimes whose vectors may not meet.

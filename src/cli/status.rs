@@ -11,7 +11,7 @@ use crate::cli::setup::{self, Overrides, Setup};
 use crate::cli::verdicts;
 use crate::embed::select::{Choice, Purpose};
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::{Expected, Index};
+use crate::index::Index;
 use crate::progress::Job;
 use crate::recipe::lock::Lock;
 use crate::store::{Counts, Store};
@@ -129,9 +129,7 @@ fn lockfile(project: &Project, setup: &Setup, store: Option<&Store>) -> Part {
 
 fn derived(status: &mut Status, setup: &Setup, store: &Store) -> Result<()> {
     status.chunks_without_vector = Some(store.missing_vectors(&setup.fingerprint)?.len());
-    let content_hash = store.content_hash()?;
-    let expected =
-        Expected { fingerprint: setup.fingerprint.clone(), dimensions: setup.plan.dimensions, content_hash, projection_sha256: None };
+    let expected = setup.expected(store)?;
     status.index = match &setup.not_shared {
         Some(not_shared) => Part::of(&not_shared.error()),
         None => match Index::open(&setup.embeddings.base(), &expected) {
@@ -149,7 +147,7 @@ fn derived(status: &mut Status, setup: &Setup, store: &Store) -> Result<()> {
                 (Part { state: "stale", message: "the recipe, the model or the project changed since".into() }, Some(outcome))
             }
             Ok(Some(outcome)) if outcome.published => {
-                let part = match projections::open(plan, &setup.embeddings, &setup.fingerprint, store) {
+                let part = match projections::open(plan, &setup.embeddings, &setup.fingerprint, store, Depth::Stamps) {
                     Ok(_) => Part::current(),
                     Err(error) => Part::of(&error),
                 };

@@ -15,7 +15,7 @@ use crate::cli::report::{Style, count, plural};
 use crate::cli::setup::{self, Overrides, Setup};
 use crate::embed::select::Purpose;
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::{Expected, Index};
+use crate::index::Index;
 use crate::model::{Cache, ModelFolder, ModelRef, WeightsReport, scan};
 use crate::progress::Job;
 use crate::recipe::Plan;
@@ -195,8 +195,20 @@ fn of_project(project: &Project, job: Job<'_>) -> Result<Report> {
 
 fn of_vectors(report: &mut Report, store: &Store, setup: &Setup, model: &Model) -> Result<()> {
     let keys: HashMap<u64, [u8; 32]> = store.chunk_keys()?.into_iter().collect();
-    let Some(vectors) = report.take("vectors", store.vectors(&setup.fingerprint, setup.plan.dimensions))? else { return Ok(()) };
-    let found = vectors::look(&vectors, &keys, keys.len() - vectors.len());
+    let mut ids: Vec<u64> = keys.keys().copied().collect();
+    ids.sort_unstable();
+    // An index that was patched or copied may hold others than the store.
+    let index = Index::verify(&setup.embeddings.base(), &setup.expected(store)?).ok();
+    let (mut look, mut others) = (vectors::Look::default(), 0);
+    let read = setup.vectors(store)?.each(&ids, &mut |id, vector| {
+        look.at(id, vector);
+        if let Some(index) = &index {
+            others += usize::from(!index.holds(id, vector)?);
+        }
+        Ok(())
+    });
+    let Some(()) = report.take("vectors", read)? else { return Ok(()) };
+    let found = look.report(&keys);
     if found.missing > 0 {
         report.warn("vectors", format!("{} no vector yet: run `patina oxidize`", have(found.missing, "chunk")));
     }
@@ -216,21 +228,12 @@ fn of_vectors(report: &mut Report, store: &Store, setup: &Setup, model: &Model) 
     {
         report.warn("vectors", format!("the model makes vectors of length 1, and those in the store have {least:.4} to {greatest:.4}"));
     }
-    // An index that was patched or copied may hold others than the store.
-    let expected = expected(store, setup)?;
-    if let Ok(index) = Index::open(&setup.embeddings.base(), &expected) {
-        let mut others = 0;
-        for (id, vector) in &vectors {
-            let same = |held: Vec<f32>| held.iter().zip(vector).all(|(a, b)| a.to_bits() == b.to_bits());
-            others += usize::from(!index.vector(*id)?.is_some_and(same));
-        }
-        if others > 0 {
-            let of = vectors.len();
-            report.fault(
-                "index",
-                format!("{} of {of} vectors in the index are not those in the store: run `patina oxidize`", count(others as u64)),
-            );
-        }
+    if others > 0 {
+        let of = found.vectors;
+        report.fault(
+            "index",
+            format!("{} of {of} vectors in the index are not those in the store: run `patina oxidize`", count(others as u64)),
+        );
     }
     report.vectors = Some(found);
     Ok(())
@@ -240,23 +243,14 @@ fn have(n: usize, noun: &str) -> String {
     format!("{} {}", plural(n, noun), if n == 1 { "has" } else { "have" })
 }
 
-fn expected(store: &Store, setup: &Setup) -> Result<Expected> {
-    Ok(Expected {
-        fingerprint: setup.fingerprint.clone(),
-        dimensions: setup.plan.dimensions,
-        content_hash: store.content_hash()?,
-        projection_sha256: None,
-    })
-}
-
 fn of_indexes(report: &mut Report, store: &Store, setup: &Setup) -> Result<()> {
     let index = match &setup.not_shared {
         Some(not_shared) => Err(not_shared.error()),
-        None => Index::open(&setup.embeddings.base(), &expected(store, setup)?).map(|_| ()),
+        None => Index::verify(&setup.embeddings.base(), &setup.expected(store)?).map(|_| ()),
     };
     report.take("index", index)?;
     for plan in &setup.plan.projections {
-        let opened = projections::open(plan, &setup.embeddings, &setup.fingerprint, store);
+        let opened = projections::open(plan, &setup.embeddings, &setup.fingerprint, store, Depth::Bytes);
         match opened {
             // One that was judged and not published is as it should be.
             Err(error) if error.kind() == ErrorKind::Missing => {}

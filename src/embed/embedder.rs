@@ -21,6 +21,9 @@ const WINDOW: usize = 2048;
 /// The first window: the engine waits for it. Each later one has twice as many, up to [`WINDOW`].
 const FIRST_WINDOW: usize = 128;
 
+/// The stack of the thread that opens the tokenizer: as much as a program's first thread has.
+const TOKENIZER_STACK: usize = 8 << 20;
+
 /// Everything that decides the vectors, and how they are computed.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -117,18 +120,24 @@ impl Embedder {
         let model = Arc::new(Model::open_with(&settings.folder, &settings.options)?);
         let limit = model.max_tokens();
         let max_tokens = settings.max_tokens.unwrap_or(limit).min(limit);
-        let tokenizer = match &settings.tokenizer {
-            Some(path) => Some(Tokenizer::open(path, max_tokens, settings.lower_case, &settings.tokens)?),
-            None => None,
+        let open_tokenizer = || {
+            let path = settings.tokenizer.as_ref();
+            path.map(|path| Tokenizer::open(path, max_tokens, settings.lower_case, &settings.tokens)).transpose()
         };
+        // Each takes its time, and a question waits for both.
+        let (tokenizer, engine) = std::thread::scope(|scope| {
+            let tokenizer = std::thread::Builder::new().stack_size(TOKENIZER_STACK).spawn_scoped(scope, open_tokenizer);
+            let engine = select::loader(&settings).and_then(|load| EngineThread::start(move || load(model)));
+            (tokenizer.map(|thread| thread.join()), engine)
+        });
+        let tokenizer = tokenizer.map_err(|e| Error::failed(format!("the tokenizer's thread cannot be started: {e}")))?;
+        let tokenizer = tokenizer.map_err(|_| Error::bug("the tokenizer panicked while it was opened"))??;
         let left_out = |prompt: &str| match &tokenizer {
             Some(tokenizer) if !settings.include_prompt && !prompt.is_empty() => tokenizer.prompt_tokens(prompt),
             _ => Ok(0),
         };
         let left_out = (left_out(&settings.query_prompt)?, left_out(&settings.document_prompt)?);
-        let load = select::loader(&settings)?;
-        let engine = EngineThread::start(move || load(model))?;
-        Ok(Embedder { engine, tokenizer, left_out, fingerprint: fingerprint(&settings), settings, tally: Tally::default() })
+        Ok(Embedder { engine: engine?, tokenizer, left_out, fingerprint: fingerprint(&settings), settings, tally: Tally::default() })
     }
 
     /// What the engine is.

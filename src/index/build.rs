@@ -1,26 +1,32 @@
 //! Making and updating an index, aside, and putting it in place when it is whole.
 
-use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Mutex, PoisonError};
 
-use super::manifest::{METRIC, SCALAR, VERSION};
-use super::{Expected, Index, Manifest, is_beyond_use, new_native, reserve};
+use super::codes::{Codes, metric_name};
+use super::manifest::VERSION;
+use super::{EXACT_LIMIT, Expected, Index, Manifest, Source, is_beyond_use, keys, native_path, new_codes, reserve};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
 use crate::progress::Job;
+use crate::recipe::Scalar;
 
 /// Threads that insert at most; USearch locks single nodes, so more of them mostly wait.
 const MAX_BUILD_THREADS: usize = 8;
 /// Vectors that one thread inserts before the others join: threads that begin a graph together now and then leave a node without a path
 /// to it. A smaller index therefore has the same bytes every time.
 const ALONE: usize = 1000;
-/// Vectors that a thread takes at once; after each lot it looks whether to stop.
+/// Vectors that a thread takes at once; before each lot the reader looks whether to stop.
 const LOT: usize = 64;
 /// Once more than one of so many keys was added or removed since the last build, the index is built anew: a patched graph finds
 /// less, and its removed nodes still cost time.
 const REBUILD_SHARE: usize = 10;
+/// Beyond so many keys they are kept in a file beside the index.
+const LISTED_BEYOND: usize = 1000;
+/// The most numbers of a vector whose signs are told against a mean, which the manifest must hold.
+const CENTERED: usize = 4096;
 /// USearch marks removed nodes with this key.
 const FREE_KEY: u64 = u64::MAX;
 
@@ -41,23 +47,23 @@ pub enum Change {
 }
 
 impl Index {
-    /// Makes the index of `items` (key and vector, any order), replaces what is at `path`, and returns it. Until it is whole the old
-    /// one stays as it is, on any error and when `job` is interrupted.
+    /// Makes the index of `vectors`, replaces what is at `path`, and returns it. Until it is whole the old one stays as it is, on any
+    /// error and when `job` is interrupted. Beside the index itself memory holds the keys and some hundred vectors.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] if a vector is not finite or has the wrong size, [`ErrorKind::Bug`] if a key comes twice.
-    pub fn build(path: &Path, made_from: &Expected, items: &[(u64, &[f32])], job: Job<'_>) -> Result<Index> {
-        build(path, made_from, &sorted(made_from, items)?, job)
+    /// [`ErrorKind::Corrupt`] if a vector is not finite or has the wrong size, [`ErrorKind::Bug`] if a key comes twice or has no vector.
+    pub fn build<S: Source + ?Sized>(path: &Path, made_from: &Expected, vectors: &S, job: Job<'_>) -> Result<Index> {
+        build(path, made_from, vectors, rising(made_from, vectors.keys()?)?, job)
     }
 
-    /// Brings the index at `path` to `items`: adds new keys and removes gone ones if the index is of the same kind and little
+    /// Brings the index at `path` to `vectors`: adds new keys and removes gone ones if the index is of the same kind and little
     /// changed, builds it anew otherwise (see [`Change`]). A patch is inserted by one thread in the order of keys, so that the same
-    /// index and the same items give the same bytes. Errors as [`Index::build`].
-    pub fn update(path: &Path, made_from: &Expected, items: &[(u64, &[f32])], job: Job<'_>) -> Result<(Index, Change)> {
-        let items = sorted(made_from, items)?;
+    /// index and the same vectors give the same bytes. Errors as [`Index::build`].
+    pub fn update<S: Source + ?Sized>(path: &Path, made_from: &Expected, vectors: &S, job: Job<'_>) -> Result<(Index, Change)> {
+        let keys = rising(made_from, vectors.keys()?)?;
         let old = Manifest::read(path).and_then(|manifest| {
             manifest.check_kind(path, made_from)?;
-            Index::load(path, manifest)
+            Index::load(path, manifest, made_from.scalar)
         });
         let mut old = match old {
             Ok(old) => old,
@@ -65,15 +71,18 @@ impl Index {
                 if error.kind() == ErrorKind::Corrupt {
                     job.progress.note(&format!("{error}; it is built anew"));
                 }
-                return Ok((build(path, made_from, &items, job)?, Change::Rebuilt));
+                return Ok((build(path, made_from, vectors, keys, job)?, Change::Rebuilt));
             }
             Err(error) => return Err(error),
         };
-        let Some((removed, added)) = old.difference(&items)? else { return Ok((build(path, made_from, &items, job)?, Change::Rebuilt)) };
-        let patched = old.manifest.patched + removed.len() + added.len();
-        if patched * REBUILD_SHARE > items.len() {
-            return Ok((build(path, made_from, &items, job)?, Change::Rebuilt));
-        }
+        let difference = old.difference(path, made_from, vectors, &keys, job)?;
+        let Some((removed, added)) = difference.filter(|(removed, added)| {
+            let patched = old.manifest.patched + removed.len() + added.len();
+            patched * REBUILD_SHARE <= keys.len()
+        }) else {
+            drop(old);
+            return Ok((build(path, made_from, vectors, keys, job)?, Change::Rebuilt));
+        };
         if removed.is_empty() && added.is_empty() {
             if old.manifest.content_hash != made_from.content_hash {
                 old.manifest.content_hash = made_from.content_hash.clone();
@@ -83,91 +92,129 @@ impl Index {
         }
         let change = Change::Patched { added: added.len(), removed: removed.len() };
         for &key in &removed {
-            old.native.remove(key).map_err(|e| Error::failed(format!("USearch cannot remove a key: {e}")).at(path))?;
+            old.codes.native.remove(key).map_err(|e| Error::failed(format!("USearch cannot remove a key: {e}")).at(path))?;
         }
-        reserve(&old.native, items.len() + removed.len())?;
+        reserve(&old.codes.native, keys.len() + removed.len())?;
         job.progress.begin("indexing", Some(added.len() as u64), "vectors");
-        insert(&old.native, &added, 1, job)?;
+        insert(&old.codes, made_from, vectors, &added, 1, job)?;
         job.progress.end("");
-        Ok((store(path, made_from, old.native, items.len(), patched, job)?, change))
+        let patched = old.manifest.patched + removed.len() + added.len();
+        Ok((store(path, made_from, old.codes, &keys, patched, job)?, change))
     }
 
-    /// The keys to remove and the items to add, both by rising key, to come from this index to `items`; nothing if more differs than
-    /// an update may change.
-    #[expect(clippy::type_complexity, reason = "one caller, which takes it apart at once")]
-    fn difference<'a>(&self, items: &[(u64, &'a [f32])]) -> Result<Option<(Vec<u64>, Vec<(u64, &'a [f32])>)>> {
-        let (mut removed, mut added) = (Vec::new(), Vec::new());
-        let mut vector = vec![0.0f32; self.manifest.dimensions];
-        let mut known = 0;
-        for &(key, new) in items {
-            let found = self.native.get(key, &mut vector).map_err(|e| Error::failed(format!("USearch cannot read a vector: {e}")))?;
-            known += usize::from(found > 0);
-            let same = found > 0 && vector.iter().zip(new).all(|(a, b)| a.to_bits() == b.to_bits());
-            if !same {
-                added.push((key, new));
-                if found > 0 {
-                    removed.push(key);
-                }
-            }
-            if added.len() * REBUILD_SHARE > items.len() {
-                return Ok(None);
-            }
+    /// The keys to remove and the keys to add, both rising, to come from this index to `vectors`, whose keys are `keys`; nothing if more
+    /// differs than an update may change, or if nobody knows which keys are gone.
+    fn difference<S: Source + ?Sized>(
+        &self,
+        path: &Path,
+        made_from: &Expected,
+        vectors: &S,
+        keys: &[u64],
+        job: Job<'_>,
+    ) -> Result<Option<(Vec<u64>, Vec<u64>)>> {
+        let (known, mut added): (Vec<u64>, Vec<u64>) = keys.iter().partition(|&&key| self.codes.native.contains(key));
+        let gone = self.len().saturating_sub(known.len());
+        if added.len().max(gone) * REBUILD_SHARE > keys.len() {
+            return Ok(None);
         }
-        let gone = self.len().saturating_sub(known);
-        if gone * REBUILD_SHARE > items.len() {
+        let mut removed = Vec::new();
+        let mut read = 0;
+        job.progress.begin("comparing", Some(known.len() as u64), "vectors");
+        vectors.read(&known, &mut |key, vector| {
+            check(made_from, key, vector)?;
+            if self.codes.holds(key, vector)? == Some(false) {
+                removed.push(key);
+                added.push(key);
+            }
+            read += 1;
+            if read % LOT == 0 {
+                job.progress.advance(LOT as u64);
+                job.check()?;
+            }
+            Ok(())
+        })?;
+        job.progress.end("");
+        complete(read, known.len())?;
+        if added.len() * REBUILD_SHARE > keys.len() {
             return Ok(None);
         }
         if gone > 0 {
-            // USearch does not list its keys; an exact search for as many as there are does.
-            let mut any = vec![0.0f32; self.manifest.dimensions];
-            any[0] = 1.0;
-            let kept: HashSet<u64> = items.iter().map(|item| item.0).collect();
-            removed.extend(self.search_exact(&any, self.len())?.into_iter().map(|found| found.0).filter(|key| !kept.contains(key)));
-            removed.sort_unstable();
+            let mut found = match keys::read(path, &self.manifest) {
+                Some(old) => old,
+                // An exact search for as many as there are lists them too, in a time that grows with their square.
+                None if self.len() <= EXACT_LIMIT => self.codes.search(&vec![1.0; made_from.dimensions], self.len(), true)?.keys,
+                None => return Ok(None),
+            };
+            found.retain(|key| keys.binary_search(key).is_err());
+            if found.len() != gone {
+                return Ok(None);
+            }
+            removed.extend(found);
         }
+        removed.sort_unstable();
+        added.sort_unstable();
         Ok(Some((removed, added)))
     }
 }
 
-/// The items by rising key, checked.
-fn sorted<'a>(made_from: &Expected, items: &[(u64, &'a [f32])]) -> Result<Vec<(u64, &'a [f32])>> {
+/// The keys by rising number, checked.
+fn rising(made_from: &Expected, mut keys: Vec<u64>) -> Result<Vec<u64>> {
     if made_from.dimensions == 0 {
         return Err(Error::bug("an index of vectors without numbers"));
     }
-    let mut items = items.to_vec();
-    items.sort_unstable_by_key(|item| item.0);
-    if let Some(pair) = items.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        return Err(Error::bug(format!("the key {} comes twice", pair[0].0)));
+    keys.sort_unstable();
+    if let Some(pair) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Error::bug(format!("the key {} comes twice", pair[0])));
     }
-    for &(key, vector) in &items {
-        if key == FREE_KEY {
-            return Err(Error::bug(format!("the key {key} is reserved")));
-        }
-        if vector.len() != made_from.dimensions {
-            let message = format!("the vector of chunk {key} has {} numbers, expected {}", vector.len(), made_from.dimensions);
-            return Err(Error::corrupt(message));
-        }
-        if let Some(value) = vector.iter().find(|value| !value.is_finite()) {
-            return Err(Error::corrupt(format!("the vector of chunk {key} holds {value}, expected finite numbers")));
-        }
+    if keys.last() == Some(&FREE_KEY) {
+        return Err(Error::bug(format!("the key {FREE_KEY} is reserved")));
     }
-    Ok(items)
+    Ok(keys)
 }
 
-fn build(path: &Path, made_from: &Expected, items: &[(u64, &[f32])], job: Job<'_>) -> Result<Index> {
-    let native = new_native(made_from.dimensions)?;
-    reserve(&native, items.len())?;
+fn check(made_from: &Expected, key: u64, vector: &[f32]) -> Result<()> {
+    if vector.len() != made_from.dimensions {
+        let message = format!("the vector of chunk {key} has {} numbers, expected {}", vector.len(), made_from.dimensions);
+        return Err(Error::corrupt(message));
+    }
+    match vector.iter().find(|value| !value.is_finite()) {
+        Some(value) => Err(Error::corrupt(format!("the vector of chunk {key} holds {value}, expected finite numbers"))),
+        None => Ok(()),
+    }
+}
+
+fn complete(read: usize, keys: usize) -> Result<()> {
+    if read == keys { Ok(()) } else { Err(Error::bug(format!("{read} of {keys} chunks have a vector"))) }
+}
+
+fn build<S: Source + ?Sized>(path: &Path, made_from: &Expected, vectors: &S, mut keys: Vec<u64>, job: Job<'_>) -> Result<Index> {
+    let mut codes = new_codes(made_from.dimensions, made_from.scalar)?;
+    reserve(&codes.native, keys.len())?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_BUILD_THREADS);
     // In an order that has nothing to do with what the keys stand for: chunks of one document lie together, and a graph that begins with
     // a few neighbourhoods has too few links between those that come later.
-    let mut shuffled = items.to_vec();
-    shuffled.sort_unstable_by_key(|item| (mixed(item.0), item.0));
-    let (alone, together) = shuffled.split_at(ALONE.min(shuffled.len()));
-    job.progress.begin("indexing", Some(items.len() as u64), "vectors");
-    insert(&native, alone, 1, job)?;
-    insert(&native, together, threads, job)?;
+    keys.sort_unstable_by_key(|&key| (mixed(key), key));
+    let (alone, together) = keys.split_at(ALONE.min(keys.len()));
+    if made_from.scalar == Scalar::B1 && made_from.dimensions <= CENTERED {
+        codes.center = mean(made_from, vectors, alone)?;
+    }
+    job.progress.begin("indexing", Some(keys.len() as u64), "vectors");
+    insert(&codes, made_from, vectors, alone, 1, job)?;
+    insert(&codes, made_from, vectors, together, threads, job)?;
     job.progress.end("");
-    store(path, made_from, native, items.len(), 0, job)
+    keys.sort_unstable();
+    store(path, made_from, codes, &keys, 0, job)
+}
+
+fn mean<S: Source + ?Sized>(made_from: &Expected, vectors: &S, keys: &[u64]) -> Result<Vec<f32>> {
+    let mut sums = vec![0.0f64; made_from.dimensions];
+    vectors.read(keys, &mut |key, vector| {
+        check(made_from, key, vector)?;
+        sums.iter_mut().zip(vector).for_each(|(sum, value)| *sum += f64::from(*value));
+        Ok(())
+    })?;
+    let mean = sums.iter().map(|sum| (sum / keys.len().max(1) as f64) as f32);
+    Ok(mean.map(|value| if value.is_finite() { value } else { 0.0 }).collect())
 }
 
 /// SplitMix64 (Steele et al. 2014): a bijection without pattern.
@@ -178,60 +225,124 @@ fn mixed(key: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-fn insert(native: &usearch::Index, items: &[(u64, &[f32])], threads: usize, job: Job<'_>) -> Result<()> {
-    let (next, stop, failed) = (AtomicUsize::new(0), AtomicBool::new(false), Mutex::new(None));
-    let work = || {
-        while !stop.load(Ordering::Relaxed) {
-            let start = next.fetch_add(LOT, Ordering::Relaxed);
-            let Some(rest) = items.get(start..).filter(|rest| !rest.is_empty()) else { return };
-            let lot = &rest[..rest.len().min(LOT)];
-            let outcome = job.check().and_then(|()| {
-                lot.iter().try_for_each(|&(key, vector)| {
-                    native.add(key, vector).map_err(|e| Error::failed(format!("USearch cannot add the chunk {key}: {e}")))
-                })
-            });
-            if let Err(error) = outcome {
-                stop.store(true, Ordering::Relaxed);
-                // A lock that a panic poisoned holds nothing worth more than this error.
-                failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(error);
-                return;
+/// Adds the vectors of `keys`: with one thread in their order, with several nearly so, while the caller's thread reads.
+fn insert<S: Source + ?Sized>(codes: &Codes, made_from: &Expected, vectors: &S, keys: &[u64], threads: usize, job: Job<'_>) -> Result<()> {
+    let mut read = 0;
+    if threads <= 1 {
+        vectors.read(keys, &mut |key, vector| {
+            check(made_from, key, vector)?;
+            if read % LOT == 0 {
+                job.check()?;
             }
-            job.progress.advance(lot.len() as u64);
+            codes.add(key, vector)?;
+            read += 1;
+            job.progress.advance(1);
+            Ok(())
+        })?;
+        return complete(read, keys.len());
+    }
+    let (failed, stop) = (Mutex::new(None), AtomicBool::new(false));
+    // What is read waits for a thread, not for memory.
+    let (send, receive) = sync_channel::<Lot>(2 * threads);
+    let receive = Mutex::new(receive);
+    let work = || {
+        loop {
+            // A lock that a panic poisoned guards a channel that is whole.
+            let next = receive.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(lot) = next else { return };
+            // After an error the rest is taken and dropped, so that the reader is never left waiting.
+            if stop.load(Ordering::Relaxed) {
+                continue;
+            }
+            let mut pairs = lot.keys.iter().zip(lot.numbers.chunks_exact(made_from.dimensions));
+            if let Err(error) = pairs.try_for_each(|(&key, vector)| codes.add(key, vector)) {
+                stop.store(true, Ordering::Relaxed);
+                failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            }
+            job.progress.advance(lot.keys.len() as u64);
         }
     };
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
+    let outcome = std::thread::scope(|scope| {
+        for _ in 0..threads {
             scope.spawn(work);
         }
-        work();
+        let mut lot = Lot::default();
+        let outcome = vectors.read(keys, &mut |key, vector| {
+            check(made_from, key, vector)?;
+            lot.keys.push(key);
+            lot.numbers.extend_from_slice(vector);
+            read += 1;
+            if lot.keys.len() == LOT {
+                job.check()?;
+                if stop.load(Ordering::Relaxed) {
+                    return Err(Error::failed("the index cannot be built"));
+                }
+                // The receiver lives as long as this function.
+                let _ = send.send(std::mem::take(&mut lot));
+            }
+            Ok(())
+        });
+        if outcome.is_ok() {
+            let _ = send.send(lot);
+        }
+        drop(send);
+        outcome
     });
-    match failed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
-        None => Ok(()),
+        None => outcome.and_then(|()| complete(read, keys.len())),
     }
 }
 
-/// Writes the index, then its manifest. USearch writes to memory, not to a path: its own writing takes only UTF-8 paths and is not
-/// atomic, and so the hash is of the very bytes that are written.
-fn store(path: &Path, made_from: &Expected, native: usearch::Index, count: usize, patched: usize, job: Job<'_>) -> Result<Index> {
-    let mut bytes = vec![0; native.serialized_length()];
-    native.save_to_buffer(&mut bytes).map_err(|e| Error::failed(format!("USearch cannot write the index: {e}")).at(path))?;
+/// Vectors on their way to a thread.
+#[derive(Default)]
+struct Lot {
+    keys: Vec<u64>,
+    numbers: Vec<f32>,
+}
+
+/// Writes the index, then its manifest. USearch writes beside the target where it understands the path: to memory, as elsewhere, the index
+/// would be in it twice. The hash is of what can be read back.
+fn store(path: &Path, made_from: &Expected, codes: Codes, keys: &[u64], patched: usize, job: Job<'_>) -> Result<Index> {
+    let native = &codes.native;
+    let cannot = |e| Error::failed(format!("USearch cannot write the index: {e}")).at(path);
+    let bytes = native.serialized_length();
+    job.check()?;
+    let mut sha256 = String::new();
+    if native_path(path).is_some() {
+        fs::replace_file(path, |aside| {
+            let Some(text) = native_path(aside) else { return Err(Error::bug("a file beside the index has another kind of name")) };
+            native.save(text).map_err(cannot)?;
+            let written = std::fs::metadata(aside).map_err(|e| Error::io("read", aside, e))?.len();
+            if written != bytes as u64 {
+                return Err(Error::failed(format!("USearch wrote {written} bytes of {bytes}: is the disk full?")).at(path));
+            }
+            sha256 = fs::sha256_file(aside)?;
+            job.check()
+        })?;
+    } else {
+        let mut buffer = vec![0; bytes];
+        native.save_to_buffer(&mut buffer).map_err(cannot)?;
+        sha256 = fs::sha256(&buffer);
+        fs::write_atomic(path, |out| out.write_all(&buffer))?;
+    }
+    let keys_sha256 = (keys.len() > LISTED_BEYOND).then(|| keys::write(path, keys)).transpose()?;
     let manifest = Manifest {
         version: VERSION,
         fingerprint: made_from.fingerprint.clone(),
         dimensions: made_from.dimensions,
         content_hash: made_from.content_hash.clone(),
         projection_sha256: made_from.projection_sha256.clone(),
-        count,
-        scalar: SCALAR.to_owned(),
-        metric: METRIC.to_owned(),
+        count: keys.len(),
+        scalar: made_from.scalar.name().to_owned(),
+        metric: metric_name(made_from.scalar).to_owned(),
+        center: codes.center.clone(),
+        keys_sha256,
         usearch: usearch::version().to_owned(),
         patched,
-        bytes: bytes.len() as u64,
-        sha256: fs::sha256(&bytes),
+        bytes: bytes as u64,
+        sha256,
     };
-    job.check()?;
-    fs::write_atomic(path, |out| out.write_all(&bytes))?;
     manifest.write(path)?;
-    Ok(Index { native, manifest })
+    Ok(Index { codes, manifest })
 }

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::codes::metric_name;
 use crate::error::{Error, Result};
 use crate::fs;
+use crate::recipe::Scalar;
 
 /// The version of the manifest's fields.
 pub(super) const VERSION: u32 = 1;
@@ -14,10 +16,6 @@ pub(super) const VERSION: u32 = 1;
 const MAX_BYTES: u64 = 64 << 10;
 /// What every error here advises.
 pub(super) const MEND: &str = "run `patina oxidize`";
-/// How the vectors are stored and compared, in USearch's words.
-pub(super) const SCALAR: &str = "f32";
-pub(super) const METRIC: &str = "cos";
-
 /// What an index is made from, and what it must have been made from to be searched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
@@ -29,10 +27,12 @@ pub struct Expected {
     pub content_hash: String,
     /// The SHA-256 of the projection file, for an index of projected vectors.
     pub projection_sha256: Option<String>,
+    /// The number format of the vectors.
+    pub scalar: Scalar,
 }
 
 /// The JSON file beside an index.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Of these fields.
@@ -47,10 +47,16 @@ pub struct Manifest {
     pub projection_sha256: Option<String>,
     /// The number of vectors.
     pub count: usize,
-    /// The number format of the vectors: `f32`.
+    /// The number format of the vectors: `f32`, `f16`, `i8` or `b1`.
     pub scalar: String,
-    /// How vectors are compared: `cos`.
+    /// How they are compared: `cos`, or `hamming` where only signs are left.
     pub metric: String,
+    /// What the signs of a `b1` index are told against; empty for zero.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "hex_floats")]
+    pub center: Vec<f32>,
+    /// The SHA-256 of the file of keys, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys_sha256: Option<String>,
     /// The version of USearch that wrote the index.
     pub usearch: String,
     /// How many keys were added or removed since the index was built as a whole.
@@ -59,6 +65,27 @@ pub struct Manifest {
     pub bytes: u64,
     /// The SHA-256 of the index file.
     pub sha256: String,
+}
+
+/// Numbers as the hexadecimal digits of their bits: exact, and a third of what JSON takes.
+mod hex_floats {
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::Serializer;
+
+    pub fn serialize<S: Serializer>(numbers: &[f32], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&numbers.iter().map(|number| format!("{:08x}", number.to_bits())).collect::<String>())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f32>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let (digits, rest) = text.as_bytes().as_chunks::<8>();
+        let number = |digits: &[u8; 8]| {
+            let bits = std::str::from_utf8(digits).ok().and_then(|digits| u32::from_str_radix(digits, 16).ok());
+            bits.map(f32::from_bits).filter(|number| number.is_finite())
+        };
+        let numbers: Option<Vec<f32>> = digits.iter().map(number).collect();
+        numbers.filter(|_| rest.is_empty()).ok_or_else(|| D::Error::custom("expected eight hexadecimal digits a number"))
+    }
 }
 
 /// Where the manifest of the index at `index` is: the same name ending in `.json`.
@@ -118,8 +145,9 @@ impl Manifest {
             format!("the index has vectors of {} numbers, expected {}", self.dimensions, expected.dimensions)
         } else if self.projection_sha256 != expected.projection_sha256 {
             "the index was made with another projection".to_owned()
-        } else if (self.scalar.as_str(), self.metric.as_str()) != (SCALAR, METRIC) {
-            format!("the index compares {} vectors by {}, expected {SCALAR} by {METRIC}", self.scalar, self.metric)
+        } else if (self.scalar.as_str(), self.metric.as_str()) != (expected.scalar.name(), metric_name(expected.scalar)) {
+            let (scalar, metric) = (expected.scalar.name(), metric_name(expected.scalar));
+            format!("the index compares {} vectors by {}, expected {scalar} by {metric}", self.scalar, self.metric)
         } else if major(&self.usearch) != major(usearch::version()) {
             format!("the index was written by USearch {}, this is {}", self.usearch, usearch::version())
         } else {

@@ -4,7 +4,7 @@
 //! Szegedy 1996). Where every number of `n` vectors of `d` is off by about `e`, a sketch is off by about `e * sqrt(n * d)`; a vector that is
 //! another moves it by about the length of the difference. So one vector of 10,000 shows when it is off by a hundredth of its length.
 
-use super::Index;
+use super::{Index, Source};
 use crate::error::{Error, Result};
 use crate::metrics::random::SplitMix64;
 use crate::recipe::lock::SKETCH as NUMBERS;
@@ -12,12 +12,33 @@ use crate::recipe::lock::SKETCH as NUMBERS;
 /// What they are rounded to: below it there is only noise.
 const ROUNDING: f64 = 1e6;
 
+/// The sketch of the vectors of `keys`; the order of the keys must be the same wherever sketches are compared to the last digit.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`](crate::error::ErrorKind::Corrupt) if a key is not there.
+pub fn sketch<S: Source + ?Sized>(vectors: &S, keys: &[u64]) -> Result<Vec<f64>> {
+    let mut sums = [0.0f64; NUMBERS];
+    let mut read = 0;
+    vectors.read(keys, &mut |key, vector| {
+        add(&mut sums, key, vector);
+        read += 1;
+        Ok(())
+    })?;
+    if read != keys.len() {
+        return Err(Error::corrupt(format!("{read} of {} chunks have a vector", keys.len())).hint(super::manifest::MEND));
+    }
+    Ok(sums.iter().map(|sum| (sum * ROUNDING).round() / ROUNDING).collect())
+}
+
 impl Index {
-    /// The sketch of the vectors of `keys`; the order of the keys must be the same wherever sketches are compared to the last digit.
+    /// The sketch of the vectors of `keys`, as [`sketch`] makes it of those that the index was made from.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`](crate::error::ErrorKind::Corrupt) if a key is not there.
+    /// [`ErrorKind::Corrupt`](crate::error::ErrorKind::Corrupt) if a key is not there, or if the index keeps no exact vectors.
     pub fn sketch(&self, keys: &[u64]) -> Result<Vec<f64>> {
+        if !self.scalar().is_default() {
+            return Err(Error::corrupt("the index keeps no vectors in single precision"));
+        }
         let mut sums = [0.0f64; NUMBERS];
         for &key in keys {
             let Some(vector) = self.vector(key)? else {

@@ -57,7 +57,7 @@ fn recall(index: &Index, items: &Items, queries: &Items, k: usize) -> f64 {
 }
 
 fn facts(dimensions: usize, content: &str) -> Expected {
-    Expected { fingerprint: "f00d".to_owned(), dimensions, content_hash: content.to_owned(), projection_sha256: None }
+    Expected { fingerprint: "f00d".to_owned(), dimensions, content_hash: content.to_owned(), projection_sha256: None, scalar: Scalar::F32 }
 }
 
 struct Place {
@@ -114,9 +114,9 @@ fn random_vectors_are_found_too() {
 #[test]
 fn an_empty_index_and_one_of_one() {
     let place = place();
-    let empty = Index::build(&place.path, &facts(8, "a"), &[], Job::silent()).expect("built");
+    let empty = Index::build(&place.path, &facts(8, "a"), &borrowed(&Items::new()), Job::silent()).expect("built");
     assert!(empty.is_empty() && empty.search(&[1.0; 8], 5).expect("search").is_empty());
-    let (opened, change) = Index::update(&place.path, &facts(8, "a"), &[], Job::silent()).expect("opened");
+    let (opened, change) = Index::update(&place.path, &facts(8, "a"), &borrowed(&Items::new()), Job::silent()).expect("opened");
     assert!(opened.search_graph(&[1.0; 8], 5).expect("search").is_empty());
     assert_eq!(change, Change::Unchanged);
     let one = scattered(1, 8, 1);
@@ -341,5 +341,305 @@ fn figures() {
                   recall@10 {recall:.4}, unchanged {unchanged:.1?}, 100 removed {patched:.1?}",
             index.manifest().bytes
         );
+    }
+}
+
+/// `count` vectors that are made when they are read: a mixture of 2,000 topics in 48 directions, with some of all directions, as
+/// sentence embeddings lie. Keys are spread over 63 bits; `seed` draws other members of the same topics, `foreign` other topics.
+struct Drawn {
+    count: usize,
+    seed: u64,
+    topics: Vec<f32>,
+    directions: Vec<f32>,
+}
+
+const DRAWN: usize = 384;
+const TOPICS: usize = 2000;
+const RANK: usize = 48;
+
+impl Drawn {
+    fn new(count: usize, seed: u64, foreign: bool) -> Drawn {
+        let mut random = SplitMix64::new(if foreign { 2 } else { 1 });
+        let topics = (0..TOPICS * RANK).map(|_| random.normal() as f32).collect();
+        // The directions are the model's own: the same for what is foreign.
+        let mut random = SplitMix64::new(3);
+        Drawn { count, seed, topics, directions: (0..RANK * DRAWN).map(|_| random.normal() as f32).collect() }
+    }
+
+    fn key(&self, at: usize) -> u64 {
+        SplitMix64::stream(self.seed, at as u64).next_u64() >> 1
+    }
+
+    fn vector(&self, key: u64, vector: &mut [f32]) {
+        let mut random = SplitMix64::new(key);
+        let mut noise = || {
+            // Twelve uniform numbers of sixteen bits: as good as normal here, and a fifth of the time.
+            let sum: u64 = (0..3).map(|_| random.next_u64()).flat_map(|bits| (0..4).map(move |part| bits >> (16 * part) & 0xffff)).sum();
+            sum as f32 / 65_536.0 - 6.0
+        };
+        let topic = (key % TOPICS as u64) as usize * RANK;
+        vector.fill(0.0);
+        for (direction, centre) in self.directions.chunks_exact(DRAWN).zip(&self.topics[topic..topic + RANK]) {
+            let weight = centre + 0.7 * noise();
+            vector.iter_mut().zip(direction).for_each(|(value, part)| *value += weight * part);
+        }
+        vector.iter_mut().for_each(|value| *value += 2.0 * noise());
+        let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+        vector.iter_mut().for_each(|value| *value /= length);
+    }
+
+    /// The keys of the ten nearest to each query, by comparing all.
+    fn nearest(&self, queries: &[Vec<f32>]) -> Vec<BTreeSet<u64>> {
+        let mut best: Vec<Vec<(f32, u64)>> = vec![Vec::new(); queries.len()];
+        let mut vector = vec![0.0; DRAWN];
+        for key in (0..self.count).map(|at| self.key(at)) {
+            self.vector(key, &mut vector);
+            for (query, best) in queries.iter().zip(&mut best) {
+                let (parts, _) = query.as_chunks::<16>();
+                let (others, _) = vector.as_chunks::<16>();
+                let mut sums = [0.0f32; 16];
+                for (a, b) in parts.iter().zip(others) {
+                    (0..16).for_each(|at| sums[at] += a[at] * b[at]);
+                }
+                let likeness = sums.iter().sum::<f32>();
+                if best.len() < 10 || best[9].0 < likeness {
+                    let at = best.partition_point(|found| found.0 > likeness);
+                    best.insert(at, (likeness, key));
+                    best.truncate(10);
+                }
+            }
+        }
+        best.into_iter().map(|best| best.into_iter().map(|found| found.1).collect()).collect()
+    }
+}
+
+impl Source for Drawn {
+    fn keys(&self) -> crate::error::Result<Vec<u64>> {
+        Ok((0..self.count).map(|at| self.key(at)).collect())
+    }
+
+    fn read(&self, keys: &[u64], each: &mut dyn FnMut(u64, &[f32]) -> crate::error::Result<()>) -> crate::error::Result<()> {
+        let mut vector = vec![0.0; DRAWN];
+        keys.iter().try_for_each(|&key| {
+            self.vector(key, &mut vector);
+            each(key, &vector)
+        })
+    }
+}
+
+fn with_scalar(dimensions: usize, content: &str, scalar: Scalar) -> Expected {
+    Expected { scalar, ..facts(dimensions, content) }
+}
+
+#[test]
+fn fewer_bits_find_what_single_precision_finds() {
+    // Questions of other clusters than the vectors, the harder case. Signs alone lose half of their neighbours: 538 in the first build.
+    for (scalar, dimensions, least) in [(Scalar::F16, 64, 980), (Scalar::I8, 64, 980), (Scalar::B1, 384, 500)] {
+        let items = clustered(3000, dimensions, 1);
+        let vectors = borrowed(&items);
+        let queries = clustered(100, dimensions, 2);
+        let place = place();
+        let expected = with_scalar(dimensions, "a", scalar);
+        Index::build(&place.path, &expected, &vectors, Job::silent()).expect("built");
+        let index = Index::open(&place.path, &expected).expect("opened");
+        assert_eq!((index.scalar(), index.len(), index.manifest().scalar.as_str()), (scalar, 3000, scalar.name()));
+        let bits = match scalar {
+            Scalar::F16 => 16,
+            Scalar::I8 => 8,
+            _ => 1,
+        };
+        let bytes = index.manifest().bytes as usize;
+        assert!(bytes < 3000 * (250 + dimensions * bits / 8), "{scalar:?}: {bytes} bytes");
+        let (mut exact, mut graph) = (0, 0);
+        for (_, query) in &queries {
+            let truth = brute_force(&items, query, 10);
+            let score = |found: &[(u64, f32)]| {
+                for (key, score) in found {
+                    let of = &items.iter().find(|item| item.0 == *key).expect("a key").1;
+                    assert!((score - brute_force(&vec![(*key, of.clone())], query, 1)[0].1).abs() < 1e-6, "{scalar:?} {score}");
+                }
+                assert!(found.windows(2).all(|pair| pair[0].1 >= pair[1].1));
+                found.iter().filter(|found| truth.iter().any(|truth| truth.0 == found.0)).count()
+            };
+            exact += score(&index.search_again(query, 10, &vectors).expect("search"));
+            graph += score(&index.search_graph_again(query, 10, &vectors).expect("search"));
+        }
+        assert!(exact >= least && graph >= least - 10, "{scalar:?}: {exact} and {graph} of 1,000");
+        // Kept is what would be kept of the vector, and nothing else.
+        assert!(index.holds(items[5].0, &items[5].1).expect("read") && !index.holds(items[5].0, &items[6].1).expect("read"));
+        let (_, change) = Index::update(&place.path, &with_scalar(dimensions, "b", scalar), &vectors, Job::silent()).expect("updated");
+        assert_eq!(change, Change::Unchanged);
+        let (patched, change) =
+            Index::update(&place.path, &with_scalar(dimensions, "c", scalar), &vectors[20..], Job::silent()).expect("updated");
+        assert_eq!((change, patched.len()), (Change::Patched { added: 0, removed: 20 }, 2980));
+        let error = Index::open(&place.path, &facts(dimensions, "c")).expect_err("another format");
+        assert_eq!(error.kind(), ErrorKind::Stale, "{error}");
+        assert_eq!(Index::update(&place.path, &facts(dimensions, "c"), &vectors, Job::silent()).expect("updated").1, Change::Rebuilt);
+    }
+}
+
+#[test]
+fn a_mapped_index_answers_as_one_in_memory() {
+    let place = place();
+    let items = clustered(1500, 48, 1);
+    let built = Index::build(&place.path, &facts(48, "a"), &borrowed(&items), Job::silent()).expect("built");
+    let mapped = Index::open(&place.path, &facts(48, "a")).expect("opened");
+    let loaded = Index::load(&place.path, built.manifest().clone(), Scalar::F32).expect("loaded");
+    for (_, query) in clustered(50, 48, 2) {
+        for search in [Index::search, Index::search_graph] {
+            let found = search(&built, &query, 20).expect("search");
+            assert_eq!(search(&mapped, &query, 20).expect("search"), found);
+            assert_eq!(search(&loaded, &query, 20).expect("search"), found);
+        }
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..MAX_CONCURRENT_SEARCHES / 4 {
+            scope.spawn(|| items.iter().take(200).for_each(|(_, query)| assert_eq!(mapped.search(query, 3).expect("search").len(), 3)));
+        }
+    });
+    // Who searches goes on with the old index while it is replaced.
+    let query = &items[3].1;
+    let before = mapped.search(query, 5).expect("search");
+    Index::build(&place.path, &facts(48, "b"), &borrowed(&clustered(300, 48, 7)), Job::silent()).expect("built");
+    assert_eq!(mapped.search(query, 5).expect("search"), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_was_hashed_is_read_again_once_it_was_touched() {
+    use std::os::unix::fs::FileExt;
+    let place = place();
+    let expected = facts(8, "a");
+    let items = scattered(50, 8, 1);
+    Index::build(&place.path, &expected, &borrowed(&items), Job::silent()).expect("built");
+    let stamp = stamp_path(&place.path);
+    Index::open(&place.path, &expected).expect("opened");
+    assert!(!stamp.exists(), "a file of this moment could change without a trace");
+    let file = std::fs::OpenOptions::new().write(true).open(&place.path).expect("file");
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+    file.set_modified(long_ago).expect("a time");
+    Index::open(&place.path, &expected).expect("opened");
+    assert!(stamp.exists());
+    let kept = std::fs::read(&stamp).expect("stamp");
+    Index::open(&place.path, &expected).expect("opened by its stamp");
+    assert_eq!(std::fs::read(&stamp).expect("stamp"), kept);
+    // The same size and the same time: the system knows that it was touched.
+    let middle = std::fs::metadata(&place.path).expect("file").len() / 2;
+    file.write_at(b"\xff\xfe\xfd", middle).expect("written");
+    file.set_modified(long_ago).expect("a time");
+    assert_eq!(Index::open(&place.path, &expected).expect_err("damaged").kind(), ErrorKind::Corrupt);
+    // A stamp that lies deceives a search, and nobody who reads every byte.
+    let meta = Stamp::of(&std::fs::metadata(&place.path).expect("file"));
+    known::remember(&place.path, &Manifest::read(&place.path).expect("manifest").sha256, &meta);
+    assert!(known::is_known(&place.path, &Manifest::read(&place.path).expect("manifest").sha256, &meta));
+    assert_eq!(Index::verify(&place.path, &expected).expect_err("damaged").kind(), ErrorKind::Corrupt);
+    assert_eq!(Index::update(&place.path, &expected, &borrowed(&items), Job::silent()).expect("mended").1, Change::Rebuilt);
+    Index::open(&place.path, &expected).expect("whole again");
+}
+
+#[test]
+fn a_vector_that_is_wrong_or_missing_in_the_middle_leaves_the_old_index() {
+    let place = place();
+    let items = scattered(5000, 16, 1);
+    Index::build(&place.path, &facts(16, "a"), &borrowed(&items[..100].to_vec()), Job::silent()).expect("built");
+    let mut wrong = items.clone();
+    wrong[4000].1[3] = f32::NAN;
+    let error = Index::build(&place.path, &facts(16, "b"), &borrowed(&wrong), Job::silent()).expect_err("NaN");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    struct Holes<'a>(Vec<(u64, &'a [f32])>);
+    impl Source for Holes<'_> {
+        fn keys(&self) -> crate::error::Result<Vec<u64>> {
+            Ok(self.0.iter().map(|item| item.0).chain([1 << 40]).collect())
+        }
+        fn read(&self, keys: &[u64], each: &mut dyn FnMut(u64, &[f32]) -> crate::error::Result<()>) -> crate::error::Result<()> {
+            self.0.read(keys, each)
+        }
+    }
+    let error = Index::build(&place.path, &facts(16, "b"), &Holes(borrowed(&items)), Job::silent()).expect_err("a hole");
+    assert_eq!(error.kind(), ErrorKind::Bug, "{error}");
+    assert_eq!(Index::open(&place.path, &facts(16, "a")).expect("the old one").len(), 100);
+}
+
+/// `PATINA_FIGURES=100000 cargo test --release --lib index::tests::at_scale -- --ignored --nocapture`: Patina against the library alone on
+/// the same vectors and threads, in turn; recall; and what is written. `PATINA_FIGURES_SCALARS=f32,i8` and `PATINA_FIGURES_ALONE=0` (without
+/// the library alone) choose.
+#[test]
+#[ignore = "takes minutes; prints figures"]
+#[allow(clippy::print_stdout)]
+fn at_scale() {
+    let setting = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+    let count: usize = setting("PATINA_FIGURES", "100000").parse().expect("a number");
+    let scalars = setting("PATINA_FIGURES_SCALARS", "f32,f16,i8,b1");
+    let alone = setting("PATINA_FIGURES_ALONE", "1") == "1";
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let vectors = Drawn::new(count, 1, false);
+    let questions = |seed, foreign| {
+        let drawn = Drawn::new(100, seed, foreign);
+        let mut out = vec![vec![0.0; DRAWN]; 100];
+        out.iter_mut().enumerate().for_each(|(at, vector)| drawn.vector(drawn.key(at), vector));
+        out
+    };
+    let sets = [("like questions", questions(2, false)), ("foreign questions", questions(3, true))];
+    let truths: Vec<_> = sets.iter().map(|(_, queries)| vectors.nearest(queries)).collect();
+    for scalar in Scalar::ALL.into_iter().filter(|scalar| scalars.split(',').any(|name| name == scalar.name())) {
+        let place = place();
+        let begun = Instant::now();
+        let index = Index::build(&place.path, &with_scalar(DRAWN, "a", scalar), &vectors, Job::silent()).expect("built");
+        let whole = begun.elapsed().as_secs_f64();
+        let (memory, bytes) = (index.codes.native.memory_usage() >> 20, index.manifest().bytes >> 20);
+        drop(index);
+        println!("{count} x {DRAWN} {}: built and written in {whole:.1} s, {bytes} MiB on disk, {memory} MiB in USearch", scalar.name());
+        if alone {
+            let codes = new_codes(DRAWN, scalar).expect("an index");
+            reserve(&codes.native, count).expect("room");
+            let keys = vectors.keys().expect("keys");
+            let next = std::sync::atomic::AtomicUsize::new(0);
+            let begun = Instant::now();
+            std::thread::scope(|scope| {
+                for _ in 0..threads {
+                    scope.spawn(|| {
+                        let mut vector = vec![0.0; DRAWN];
+                        while let Some(&key) = keys.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                            vectors.vector(key, &mut vector);
+                            codes.add(key, &vector).expect("added");
+                        }
+                    });
+                }
+            });
+            let added = begun.elapsed().as_secs_f64();
+            codes.native.save(place.path.with_extension("alone").to_str().expect("a name")).expect("saved");
+            let own = begun.elapsed().as_secs_f64();
+            println!("  the library alone: {own:.1} s ({added:.1} s without writing); Patina takes {:.3} of it", whole / own);
+        }
+        let mut begun = Instant::now();
+        let mut lap = || std::mem::replace(&mut begun, Instant::now()).elapsed();
+        let index = Index::open(&place.path, &with_scalar(DRAWN, "a", scalar)).expect("opened");
+        let first = lap();
+        drop(Index::open(&place.path, &with_scalar(DRAWN, "a", scalar)).expect("opened"));
+        println!("  opened and hashed {first:.2?}, again {:.2?}", lap());
+        for ((name, queries), truth) in sets.iter().zip(&truths) {
+            for expansion in [128, 256, 512] {
+                index.codes.native.change_expansion_search(expansion);
+                let mut hits = 0;
+                for (query, truth) in queries.iter().zip(truth) {
+                    let found = index.search_graph_again(query, 10, &vectors).expect("search");
+                    hits += found.iter().filter(|found| truth.contains(&found.0)).count();
+                }
+                lap();
+                queries.iter().for_each(|query| drop(index.search_graph(query, 10).expect("search")));
+                let graph = lap() / 100;
+                println!("  {name}, expansion {expansion}: recall@10 {:.4}, graph {graph:.2?}", hits as f64 / 1000.0);
+            }
+        }
+        lap();
+        sets[0].1.iter().take(10).for_each(|query| drop(index.search_exact(query, 10).expect("search")));
+        println!("  exact {:.2?}", lap() / 10);
+        drop(index);
+        lap();
+        let (_, change) = Index::update(&place.path, &with_scalar(DRAWN, "b", scalar), &vectors, Job::silent()).expect("updated");
+        println!("  update with nothing new {:.2?} ({change:?})", lap());
+        let fewer = Drawn { count: count - 50, ..Drawn::new(count, 1, false) };
+        let (_, change) = Index::update(&place.path, &with_scalar(DRAWN, "c", scalar), &fewer, Job::silent()).expect("updated");
+        println!("  update with 50 gone {:.2?} ({change:?})", lap());
     }
 }

@@ -2,9 +2,7 @@
 //! while these are the same.
 
 use std::collections::BTreeMap;
-use std::fs::Metadata;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,30 +13,14 @@ use super::hub_cache;
 use super::record::{HashedFile, Identity};
 use super::tree::{Folder, Tree};
 use crate::error::{Error, Result};
-use crate::fs;
+use crate::fs::{self, Stamp};
 use crate::progress::Job;
 
-/// A file that was changed this shortly before it was hashed is hashed again next time: some file systems count time in steps of
-/// two seconds, so that a second change may leave no trace.
-const SETTLED_AFTER: Duration = Duration::from_secs(2);
 /// The most bytes of a stamp file: a thousand files with their hashes.
 const MAX_BYTES: u64 = 1 << 20;
 /// The most bytes of a file that the hub keeps in git itself; it takes none of more than ten million.
 const MAX_IN_GIT: u64 = 64 << 20;
 const VERSION: u32 = 1;
-
-/// What the system says about a file; if any of it differs, the file is hashed again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Stamp {
-    size: u64,
-    /// Nanoseconds since 1970.
-    modified: u64,
-    /// When the entry itself was last changed, which a program cannot set back (0 where the system does not tell).
-    changed: u64,
-    /// Device and number of the file (0 where the system does not tell).
-    device: u64,
-    inode: u64,
-}
 
 #[derive(Serialize, Deserialize)]
 struct Entry {
@@ -52,27 +34,6 @@ struct Stamps {
     version: u32,
     folder: PathBuf,
     files: BTreeMap<String, Entry>,
-}
-
-impl Stamp {
-    fn of(meta: &Metadata) -> Stamp {
-        let modified = meta.modified().ok().and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-        let modified = modified.map_or(0, |time| time.as_nanos() as u64);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::MetadataExt;
-            let changed = (meta.ctime() as u64).wrapping_mul(1_000_000_000).wrapping_add(meta.ctime_nsec() as u64);
-            Stamp { size: meta.len(), modified, changed, device: meta.dev(), inode: meta.ino() }
-        }
-        #[cfg(not(unix))]
-        Stamp { size: meta.len(), modified, changed: 0, device: 0, inode: 0 }
-    }
-
-    /// Whether the file has been left alone for long enough that another change would show.
-    fn is_settled(&self) -> bool {
-        let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(self.modified);
-        self.modified != 0 && SystemTime::now().duration_since(time).is_ok_and(|age| age >= SETTLED_AFTER)
-    }
 }
 
 /// The most bytes of a file that holds no weights. The largest is `tokenizer.json`: multilingual ones have some 20 MB, Gemma's 33.

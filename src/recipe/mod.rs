@@ -8,6 +8,7 @@ pub mod lock;
 mod plan;
 mod projection;
 mod runtime;
+mod scalar;
 pub mod suggest;
 mod template;
 mod typed;
@@ -18,6 +19,7 @@ pub use bench::BenchPlan;
 pub use plan::{ModelFacts, Plan, PromptsPlan, ScrapePlan, default_group_size};
 pub use projection::{Architecture, Loss, PairSource, ProjectionPlan};
 pub use runtime::{RuntimeChoice, RuntimesPlan};
+pub use scalar::Scalar;
 pub use typed::Recipe;
 
 #[cfg(test)]

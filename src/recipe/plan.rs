@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::bench::BenchPlan;
 use super::projection::{self, ProjectionPlan};
 use super::runtime::{RuntimeChoice, RuntimesPlan};
-use super::typed::{At, PromptsSection, Recipe, ScrapeSection};
+use super::scalar::Scalar;
+use super::typed::{At, IndexSection, PromptsSection, Recipe, ScrapeSection};
 use super::values::Checker;
 use super::yaml::VERSION;
 use crate::error::{Error, Result};
@@ -107,6 +108,10 @@ pub struct Plan {
     pub max_tokens: Option<usize>,
     /// Prompts in place of the model's own.
     pub prompts: PromptsPlan,
+    /// How the index keeps the model's vectors.
+    // Left out where it is the default, for the same reason.
+    #[serde(skip_serializing_if = "Scalar::is_default")]
+    pub scalar: Scalar,
     /// What is read of the project.
     pub scrape: ScrapePlan,
     /// The projections to train, sorted by name.
@@ -187,6 +192,7 @@ impl Plan {
             token_budget,
             max_tokens,
             prompts: prompts(&check, recipe.prompts.as_ref())?,
+            scalar: scalar(&check, recipe.index.as_ref())?,
             scrape: ScrapePlan::of_section(&check, recipe.scrape.as_ref())?,
             projections,
         })
@@ -257,6 +263,11 @@ fn prompts(check: &Checker<'_>, section: Option<&PromptsSection>) -> Result<Prom
     let Some(section) = section else { return Ok(PromptsPlan::default()) };
     let one = |key, at: &Option<_>| at.as_ref().map(|at| check.text(key, at).map(str::to_owned)).transpose();
     Ok(PromptsPlan { query: one("query", &section.query)?, document: one("document", &section.document)? })
+}
+
+fn scalar(check: &Checker<'_>, section: Option<&IndexSection>) -> Result<Scalar> {
+    let words: Vec<(&str, Scalar)> = Scalar::ALL.iter().map(|&scalar| (scalar.name(), scalar)).collect();
+    check.word("scalar", section.and_then(|section| section.scalar.as_ref()), Scalar::default(), &words)
 }
 
 impl ScrapePlan {

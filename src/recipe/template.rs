@@ -26,6 +26,8 @@ embedding_model: {model}
 # prompts:                 # absent: the model's own
 #   query: "query: "
 #   document: "passage: "
+# index:
+#   scalar: i8             # f32, f16, i8 or b1: less memory, candidates compared again exactly; b1 misses many
 
 # scrape:
 #   sessions: [notes/sessions]      # absent: session notes are told by their contents

@@ -219,12 +219,28 @@ fn the_hash_is_of_the_meaning() {
     assert_ne!(q8, hash(&format!("{SEED}precision: q8\ngroup_size: 32\n")));
     assert_ne!(seed, hash(&format!("{SEED}prompts: {{query: ''}}\n")));
     assert_ne!(seed, hash(&format!("{SEED}pooling: cls\n")));
+    assert_eq!(seed, hash(&format!("{SEED}index: {{scalar: f32}}\n")));
+    assert_ne!(seed, hash(&format!("{SEED}index: {{scalar: i8}}\n")));
     assert_ne!(hash(&format!("{SEED}pooling: mean\n")), hash(&format!("{SEED}pooling: cls\n")));
     let cut = |n: usize| hash(&format!("version: 1\nembedding_model: e5-base-v2\ndimensions: {n}\n"));
     assert_ne!(cut(256), cut(128));
     assert_ne!(seed, hash(&format!("{SEED}    seed: 43\n")));
     // Whoever changes the canonical form must say so by changing its version, and this.
     assert_eq!(seed, "bd6c24c4df7e14247bb8e5496abdc9bcff18a3b628528a435cc57c616cf73a79");
+}
+
+#[test]
+fn an_index_has_one_of_four_formats() {
+    let with = |section: &str| plan(&format!("version: 1\nembedding_model: m\n{section}"), 4);
+    assert_eq!(with("").expect("none").scalar, Scalar::F32);
+    assert_eq!(with("index:\n").expect("empty").scalar, Scalar::F32);
+    for scalar in Scalar::ALL {
+        assert_eq!(with(&format!("index: {{scalar: {}}}\n", scalar.name())).expect("a format").scalar, scalar);
+    }
+    let error = with("index:\n  scalar: int8\n").expect_err("no format");
+    assert_eq!((error.kind(), error.hint_text()), (ErrorKind::Recipe, Some("valid are `f32`, `f16`, `i8` and `b1`")), "{error:?}");
+    assert!(error.to_string().contains(":4:"), "{error}");
+    assert!(with("index: {metric: cos}\n").expect_err("no key").to_string().contains("metric"));
 }
 
 #[test]

@@ -36,6 +36,7 @@ pub struct Recipe {
     #[serde(default, deserialize_with = "given")]
     pub(super) pooling: Option<At<String>>,
     pub(super) prompts: Option<PromptsSection>,
+    pub(super) index: Option<IndexSection>,
     pub(super) scrape: Option<ScrapeSection>,
     pub(super) projections: Option<Projections>,
     pub(super) bench: Option<BenchSection>,
@@ -49,6 +50,14 @@ pub(super) struct PromptsSection {
     pub(super) query: Option<At<String>>,
     #[serde(default, deserialize_with = "given")]
     pub(super) document: Option<At<String>>,
+}
+
+/// `index:`
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct IndexSection {
+    #[serde(default, deserialize_with = "given")]
+    pub(super) scalar: Option<At<String>>,
 }
 
 /// `scrape:`

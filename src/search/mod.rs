@@ -24,7 +24,7 @@ use fusion::{Fused, RankedList, fuse};
 use snippet::{Wanted, printable};
 
 use crate::error::{Error, Result};
-use crate::index::Index;
+use crate::index::{Index, Source};
 use crate::store::{Chunk, Kind, Store};
 
 /// How far down each retriever's list is read, at least.
@@ -48,6 +48,20 @@ pub trait VectorIndex {
 impl VectorIndex for Index {
     fn nearest(&self, query: &[f32], k: usize) -> Result<Vec<(u64, f32)>> {
         self.search(query, k)
+    }
+}
+
+/// An index and the vectors that it was made from: what an index in fewer bits finds is compared again with them.
+pub struct Exact<'a, S: Source + ?Sized> {
+    /// The index.
+    pub index: &'a Index,
+    /// The vectors.
+    pub vectors: &'a S,
+}
+
+impl<S: Source + ?Sized> VectorIndex for Exact<'_, S> {
+    fn nearest(&self, query: &[f32], k: usize) -> Result<Vec<(u64, f32)>> {
+        self.index.search_again(query, k, self.vectors)
     }
 }
 

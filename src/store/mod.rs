@@ -30,6 +30,7 @@ use sha2::{Digest, Sha256};
 pub use census::{Census, sqlite_version};
 pub use identifiers::split_identifiers;
 pub use open::{BUSY_TIMEOUT, FORMAT};
+pub use vectors::StoredVectors;
 
 /// Commits that touch more files than this are left out of the co-changes: they are sweeps (formatting, imports, renames) that
 /// say nothing about which files belong together, and would make most of all pairs.

@@ -1,6 +1,7 @@
 //! Reading the derived tables.
 
 use rusqlite::{OptionalExtension, Row, params};
+use sha2::{Digest, Sha256};
 
 use super::{
     CO_CHANGE_MAX_FILES, Chunk, CoChange, Commit, Counts, Kind, Store, WEIGHT_IDENTIFIERS, WEIGHT_PATH, WEIGHT_TEXT, WEIGHT_TITLE,
@@ -23,6 +24,51 @@ impl Store {
             self.rows("SELECT id, text_hash FROM chunks", [], |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, [u8; 32]>(1)?)))?;
         keys.sort_unstable();
         Ok(keys)
+    }
+
+    /// The ids of all current chunks, rising, without reading the texts.
+    pub fn chunk_ids(&self) -> Result<Vec<u64>> {
+        // Without ORDER BY an index answers; the table would be read with all its texts.
+        let mut ids = self.rows("SELECT id FROM chunks", [], |row| Ok(row.get::<_, i64>(0)? as u64))?;
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// How many chunks there are.
+    pub fn chunk_count(&self) -> Result<usize> {
+        let count: i64 =
+            self.connection.query_row("SELECT count(*) FROM chunks", [], |row| row.get(0)).map_err(|e| self.explain("read", e))?;
+        Ok(count as usize)
+    }
+
+    /// The chunks, ordered by id, of as many sources as together have at most `limit`: of all if they have no more, else of some that
+    /// are as good as drawn by chance and the same every time.
+    pub fn sample(&self, limit: usize) -> Result<Vec<Chunk>> {
+        if self.chunk_count()? <= limit {
+            return self.chunks();
+        }
+        let sources = self.rows("SELECT source, count(*) FROM chunks GROUP BY source", [], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)? as usize))
+        })?;
+        let mut sources: Vec<([u8; 32], String, usize)> =
+            sources.into_iter().map(|(source, count)| (Sha256::digest(&source).into(), source, count)).collect();
+        sources.sort_unstable();
+        let fail = |e| self.explain("read", e);
+        let mut statement = self.connection.prepare_cached(&format!("SELECT {CHUNK} FROM chunks WHERE source = ?1")).map_err(fail)?;
+        let mut chunks = Vec::new();
+        for (_, source, count) in sources {
+            if chunks.len() + count > limit {
+                continue;
+            }
+            for raw in statement.query_map([&source], raw_chunk).map_err(fail)? {
+                chunks.push(self.chunk(raw.map_err(fail)?)?);
+            }
+            if chunks.len() == limit {
+                break;
+            }
+        }
+        chunks.sort_unstable_by_key(|chunk| chunk.id);
+        Ok(chunks)
     }
 
     /// These chunks in the order asked; missing ones are left out.
@@ -126,22 +172,32 @@ impl Store {
     /// A SHA-256 in hexadecimal over the ids of the current chunks in their order (8 bytes each, big-endian). What a chunk says is part of
     /// its id, so an index that carries this hash holds exactly the current chunks.
     pub fn content_hash(&self) -> Result<String> {
-        let mut ids = self.rows("SELECT id FROM chunks", [], |row| row.get::<_, i64>(0))?;
-        ids.sort_unstable();
-        let bytes: Vec<u8> = ids.into_iter().flat_map(i64::to_be_bytes).collect();
+        let bytes: Vec<u8> = self.chunk_ids()?.into_iter().flat_map(u64::to_be_bytes).collect();
         Ok(crate::fs::sha256(&bytes))
     }
 
     /// A SHA-256 in hexadecimal over all that training sees of the chunks beside their text: ids, lines, dates and groups. Unlike
     /// [`Store::content_hash`] it changes when a file's date or the place of a chunk changes.
     pub fn structure_hash(&self) -> Result<String> {
-        let chunks = self.chunks()?;
-        let mut text = String::new();
-        for chunk in chunks {
-            let date = chunk.date.as_deref().unwrap_or_default();
-            text.push_str(&format!("{} {} {date:?} {:?}\n", chunk.id, chunk.line, chunk.group));
+        let mut hash = Sha256::new();
+        self.each_row("SELECT id, line, date, path FROM chunks ORDER BY id", |row| {
+            let (id, line): (i64, u32) = (row.get(0)?, row.get(1)?);
+            let (date, group): (Option<String>, String) = (row.get(2)?, row.get(3)?);
+            hash.update(format!("{} {line} {:?} {group:?}\n", id as u64, date.unwrap_or_default()));
+            Ok(())
+        })?;
+        Ok(crate::fs::hex(&hash.finalize()))
+    }
+
+    /// Reads rows one by one.
+    pub(super) fn each_row(&self, sql: &str, mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<()>) -> Result<()> {
+        let fail = |e| self.explain("read", e);
+        let mut statement = self.connection.prepare_cached(sql).map_err(fail)?;
+        let mut rows = statement.query([]).map_err(fail)?;
+        while let Some(row) = rows.next().map_err(fail)? {
+            read(row).map_err(fail)?;
         }
-        Ok(crate::fs::sha256(text.as_bytes()))
+        Ok(())
     }
 
     pub(super) fn rows<T>(

@@ -1,5 +1,6 @@
 //! The promises of the store: an append-only log with deterministic ids, derived tables that follow from it, errors that say what to do.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -257,6 +258,20 @@ fn vectors_are_kept_by_fingerprint_and_text_and_checked_both_ways() {
     assert_eq!(vectors, [(all[0], second.to_vec()), (all[1], first.to_vec())]);
     assert!(store.vectors("other", 2).expect("none").is_empty());
 
+    // The same, one by one, in the order asked.
+    let read = |fingerprint: &str, ids: &[u64]| {
+        let mut out = Vec::new();
+        let stored = store.stored_vectors(fingerprint, 2).expect("vectors");
+        stored.each(ids, &mut |id, vector| {
+            out.push((id, vector.to_vec()));
+            Ok(())
+        })?;
+        Ok::<_, Error>(out)
+    };
+    assert_eq!(read("f", &[all[1], 7, u64::MAX, all[0]]).expect("read"), [(all[1], first.to_vec()), (all[0], second.to_vec())]);
+    assert!(read("other", &all).expect("none").is_empty());
+    assert_eq!(store.stored_vectors("f", 2).expect("vectors").ids().expect("ids"), all);
+
     for bad in [vec![f32::NAN, 0.0], vec![f32::INFINITY, 0.0], vec![], vec![1.0]] {
         let error = store.put_vectors("g", &[(chunks[0].text_hash(), &first), (chunks[1].text_hash(), &bad)]).expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::Corrupt);
@@ -265,6 +280,8 @@ fn vectors_are_kept_by_fingerprint_and_text_and_checked_both_ways() {
     assert_eq!(store.vectors("f", 3).expect_err("another model's").kind(), ErrorKind::Corrupt);
     store.connection.execute("UPDATE vectors SET numbers = ?1", [[0xffu8; 8].as_slice()]).expect("tampered");
     assert_eq!(store.vectors("f", 2).expect_err("NaN on disk").kind(), ErrorKind::Corrupt);
+    let stored = store.stored_vectors("f", 2).expect("vectors");
+    assert_eq!(stored.each(&all, &mut |_, _| Ok(())).expect_err("NaN on disk").kind(), ErrorKind::Corrupt);
 
     // The cache outlives a removal, so that a file that comes back costs nothing, until it is pruned.
     store.remove_sources(&["file:a.md"]).expect("removed");
@@ -456,4 +473,56 @@ fn ten_thousand_chunks_answer_at_once() {
     store.counts().expect("counts");
     // A bound against a wrong query plan, generous enough for any machine.
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
+#[test]
+fn missing_texts_come_in_portions_each_once() {
+    let place = Place::new();
+    let mut store = place.open();
+    let texts: Vec<String> = (0..25).map(|n| format!("text {}", n % 20)).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    put(&mut store, &file("a.md", &texts));
+    put(&mut store, &file("b.md", &texts[..7]));
+    let chunks = store.chunks().expect("chunks");
+    let different: BTreeSet<[u8; 32]> = chunks.iter().map(|chunk| chunk.text_hash()).collect();
+    assert!(different.len() < chunks.len());
+    assert_eq!((store.chunk_count().expect("count"), store.chunk_ids().expect("ids").len()), (chunks.len(), chunks.len()));
+    assert_eq!(store.count_missing_texts("f").expect("count"), different.len() as u64);
+    let (mut seen, mut after, mut portions) = (Vec::new(), None, 0);
+    loop {
+        let portion = store.missing_texts("f", after.as_ref(), 6).expect("portion");
+        let Some(last) = portion.last() else { break };
+        after = Some(last.1);
+        portions += 1;
+        for (id, hash) in portion {
+            assert_eq!(store.chunks_by_id(&[id]).expect("a chunk")[0].text_hash(), hash);
+            // What is stored meanwhile does not come again, and what follows does.
+            store.put_vectors("f", &[(hash, &[1.0, 2.0])]).expect("put");
+            seen.push(hash);
+        }
+    }
+    assert_eq!((seen.iter().copied().collect::<BTreeSet<_>>(), seen.len()), (different.clone(), different.len()));
+    assert_eq!((portions, store.count_missing_texts("f").expect("count")), (different.len().div_ceil(6), 0));
+    assert!(store.missing_vectors("f").expect("missing").is_empty());
+}
+
+#[test]
+fn a_sample_is_whole_sources_and_the_same_every_time() {
+    let place = Place::new();
+    let mut store = place.open();
+    for n in 0..20 {
+        let texts = [format!("one {n}"), format!("two {n}"), format!("three {n}")];
+        put(&mut store, &file(&format!("{n}.md"), &texts.each_ref().map(String::as_str)));
+    }
+    let all = store.chunks().expect("chunks");
+    assert_eq!(store.sample(all.len()).expect("all"), all);
+    let some = store.sample(20).expect("some");
+    assert_eq!(some.len(), 18, "six files of three");
+    assert_eq!(store.sample(20).expect("some"), some);
+    assert!(some.windows(2).all(|pair| pair[0].id < pair[1].id));
+    for chunk in &some {
+        assert_eq!(some.iter().filter(|other| other.path == chunk.path).count(), 3, "{}", chunk.path);
+    }
+    let first: BTreeSet<&str> = some.iter().map(|chunk| chunk.path.as_str()).collect();
+    assert!(first.iter().any(|path| !["0.md", "1.md", "10.md", "11.md", "12.md", "13.md"].contains(path)), "{first:?}");
 }

@@ -167,3 +167,34 @@ fn a_database_that_is_gone_is_made_again() {
     place.run(["scrape"]).success();
     mended(&place, 3);
 }
+
+#[test]
+fn an_index_in_fewer_bits_gives_the_same_scores_and_another_format_is_made_anew() {
+    let place = Place::tiny_oxidized();
+    let ask = || place.run(["scry", "--json", "--mode", "vector", "the cache of models"]).json()["hits"].clone();
+    let score = |hits: &serde_json::Value, at: usize| hits[at]["score"].as_f64().unwrap();
+    let exact = ask();
+    let recipe = String::from_utf8(place.read(".patina/oxidize.yaml")).unwrap();
+    for scalar in ["f16", "i8", "b1"] {
+        place.write(".patina/oxidize.yaml", format!("{recipe}index: {{scalar: {scalar}}}\n"));
+        let ran = place.run(["scry", "--mode", "vector", "the cache of models"]);
+        assert!(ran.exit(3).err.contains(&format!("expected {scalar} by")), "{ran}");
+        assert_eq!(place.run(["oxidize", "--json"]).json()["index"], "built");
+        let found = ask();
+        assert_eq!(found.as_array().unwrap().len(), exact.as_array().unwrap().len());
+        for at in 0..found.as_array().unwrap().len() {
+            assert_eq!(found[at]["id"], exact[at]["id"], "{scalar}");
+            assert!((score(&found, at) - score(&exact, at)).abs() < 1e-6, "{scalar}");
+        }
+        place.run(["validate"]).success();
+        place.run(["lock", "--check"]).success();
+        assert_eq!(place.run(["oxidize", "--json"]).json()["index"], "up to date");
+        // One file more costs its own chunks.
+        place.write("more.md", format!("# More\n\nOne text more, for {scalar}.\n"));
+        place.run(["scrape"]).success();
+        assert_eq!(place.run(["oxidize", "--json"]).json()["embedded"], 1);
+        std::fs::remove_file(place.path("more.md")).unwrap();
+        place.run(["scrape"]).success();
+        assert_eq!(place.run(["oxidize", "--json"]).json()["embedded"], 0);
+    }
+}

@@ -155,7 +155,7 @@ mod tests {
         let b: Vec<f32> = (0..DEPTH * WIDE * MOST_LANES).map(|at| value(at, 97)).collect();
         let mut c = vec![0.0; ROWS * WIDE * MOST_LANES];
         let width = Arch::new().dispatch(Multiply { a: &a, b: &b, c: &mut c, repeats: 2 });
-        assert!(width >= NARROW && width <= WIDE * MOST_LANES);
+        assert!((NARROW..=WIDE * MOST_LANES).contains(&width));
         for row in 0..ROWS {
             for column in 0..width {
                 let expected: f64 = (0..DEPTH).map(|k| f64::from(a_at(row, k)) * f64::from(b[k * width + column])).sum();

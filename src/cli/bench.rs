@@ -255,25 +255,28 @@ impl Place {
         for asked in &cells {
             job.check()?;
             let key = (asked.model.as_str(), asked.runtime.as_str(), asked.precision.as_str());
-            if !seen.contains_key(&key) {
-                let settings = settings(&self.root, self.model.as_ref() == Some(&asked.model), asked)?;
-                if !runtimes.contains(&settings.runtime) {
-                    match settings.runtime {
-                        Runtime::Onnx => select::installed_onnx_version()?,
-                        Runtime::Mlx => select::mlx_version()?,
-                    };
-                    runtimes.push(settings.runtime);
+            let limit = match seen.get(&key) {
+                Some(&limit) => limit,
+                None => {
+                    let settings = settings(&self.root, self.model.as_ref() == Some(&asked.model), asked)?;
+                    if !runtimes.contains(&settings.runtime) {
+                        match settings.runtime {
+                            Runtime::Onnx => select::installed_onnx_version()?,
+                            Runtime::Mlx => select::mlx_version()?,
+                        };
+                        runtimes.push(settings.runtime);
+                    }
+                    let limit = self.longest(asked, &settings)?;
+                    if !models.iter().any(|pins| pins.name == asked.model) {
+                        let folder = Cache::open()?.find(&ModelRef::parse(&asked.model)?, &self.root)?;
+                        let pins = pins::model(&folder, &settings, Depth::Stamps, job)?;
+                        models.push(crate::recipe::lock::ModelPins { name: asked.model.clone(), ..pins });
+                    }
+                    graph = settings.runtime;
+                    seen.insert(key, limit);
+                    limit
                 }
-                let limit = self.longest(asked, &settings)?;
-                if !models.iter().any(|pins| pins.name == asked.model) {
-                    let folder = Cache::open()?.find(&ModelRef::parse(&asked.model)?, &self.root)?;
-                    let pins = pins::model(&folder, &settings, Depth::Stamps, job)?;
-                    models.push(crate::recipe::lock::ModelPins { name: asked.model.clone(), ..pins });
-                }
-                graph = settings.runtime;
-                seen.insert(key, limit);
-            }
-            let limit = seen.get(&key).copied().unwrap_or(0);
+            };
             if let Mix::Length(tokens) = Mix::parse(&asked.mix)?
                 && tokens > limit
             {

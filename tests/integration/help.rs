@@ -28,6 +28,7 @@ fn help() {
                  measured`
       parity     Compare the runtimes and precisions of this build on the same texts, and certify what
                  may share an index
+      bench      Measure models, runtimes and precisions side by side: speed, memory, parity, quality
       eval       Measure a model on labelled data: pairs of sentences, or a retrieval set in BEIR's
                  layout
       model      The models on this machine
@@ -500,12 +501,14 @@ fn every_command_has_its_help_here() {
             "oxidize",
             "scry",
             "embed",
+            "merge",
             "status",
             "doctor",
             "lock",
             "validate",
             "calibrate",
             "parity",
+            "bench",
             "eval",
             "model",
             "runtime",
@@ -641,7 +644,85 @@ fn a_pipe_gets_no_colour() {
 
 #[test]
 fn help_of_bench() {
-    snap!(Place::new().run(["bench", "--help"]), @"");
-    snap!(Place::new().run(["bench", "compare", "--help"]), @"");
-    snap!(Place::new().run(["bench", "recipe", "--help"]), @"");
+    snap!(Place::new().run(["bench", "--help"]), @r#"
+    exit 0
+    --- stdout
+    Measure models, runtimes and precisions side by side: speed, memory, parity, quality
+
+    Usage: patina bench [OPTIONS]
+           patina bench <COMMAND>
+
+    Commands:
+      compare  What changed between two results beyond noise, cell by cell, and what else differs
+      recipe   Run another author's result again, and say whether its quality and parity come out here
+               too
+      help     Print this message or the help of the given subcommand(s)
+
+    Options:
+          --model <NAME|FOLDER>  A model's name, hub id or folder, any number of times; the recipe's if
+                                 left out
+          --runtime <R,..>       The runtimes: onnx, mlx; all that this build carries if left out
+          --precision <P,..>     The precisions; f32, and int8 where a runtime has it, if left out
+          --threads <N,..>       Numbers of threads that compute one batch; every core if left out
+          --token-budget <N,..>  Numbers of tokens of one batch, padding included; 1024 if left out
+          --mix <MIX,..>         Lengths: `mixed` (the texts as they are), or numbers of tokens that
+                                 every text and query has; mixed if left out
+          --corpus <FILE>        Texts to embed: a .jsonl file with `text` on each line, or a .txt file;
+                                 the project's texts, or built-in ones, if left out
+          --quality <FOLDER>     A labelled set in BEIR's layout: its nDCG@10 is measured too
+          --timeout <SECONDS>    A process that says nothing for so long has failed [default: 600]
+          --output <FILE>        Write the result as JSON to this file too
+          --rounds <N>           Rounds after the warm-up [default: 5]
+      -C, --project <DIR>        Work on the project in this folder instead of the one around the
+                                 current folder
+          --quality-queries <N>  Ask only the first N queries of the labelled set; all of its documents
+                                 are embedded
+          --json                 Write machine-readable JSON to standard output, and errors as JSON to
+                                 standard error
+      -q, --quiet                Say nothing but results and errors
+      -h, --help                 Print help
+    "#);
+    snap!(Place::new().run(["bench", "compare", "--help"]), @r#"
+    exit 0
+    --- stdout
+    What changed between two results beyond noise, cell by cell, and what else differs
+
+    Usage: patina bench compare [OPTIONS] <A> <B>
+
+    Arguments:
+      <A>  The result to compare with
+      <B>  The result that is compared
+
+    Options:
+      -C, --project <DIR>  Work on the project in this folder instead of the one around the current
+                           folder
+          --json           Write machine-readable JSON to standard output, and errors as JSON to
+                           standard error
+      -q, --quiet          Say nothing but results and errors
+      -h, --help           Print help
+    "#);
+    snap!(Place::new().run(["bench", "recipe", "--help"]), @r#"
+    exit 0
+    --- stdout
+    Run another author's result again, and say whether its quality and parity come out here too
+
+    Usage: patina bench recipe [OPTIONS] <RESULT>
+
+    Arguments:
+      <RESULT>  The result: a file that `patina bench --output` wrote
+
+    Options:
+          --rounds <N>         Rounds, in place of the result's
+          --corpus <FILE>      Texts to embed: a .jsonl file with `text` on each line, or a .txt file;
+                               the project's texts, or built-in ones, if left out
+          --quality <FOLDER>   A labelled set in BEIR's layout: its nDCG@10 is measured too
+          --timeout <SECONDS>  A process that says nothing for so long has failed [default: 600]
+          --output <FILE>      Write the result as JSON to this file too
+      -C, --project <DIR>      Work on the project in this folder instead of the one around the current
+                               folder
+          --json               Write machine-readable JSON to standard output, and errors as JSON to
+                               standard error
+      -q, --quiet              Say nothing but results and errors
+      -h, --help               Print help
+    "#);
 }

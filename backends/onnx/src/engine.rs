@@ -33,11 +33,24 @@ fn environment(library: &Path) -> Result<(Environment, String)> {
     if let Some(loaded) = &*slot {
         return Ok(loaded.clone());
     }
+    refuse_telemetry();
     let version = version_of(library).map_err(|reason| not_loaded(library, &reason))?;
     let builder = ort::init_from(library).map_err(|e| not_loaded(library, &e.to_string()))?;
     let environment = builder.with_telemetry(false).with_name("patina").build().map_err(|e| failed("start", &e))?;
     environment.set_log_level(LogLevel::Fatal);
     Ok(slot.insert((environment, version)).clone())
+}
+
+/// Since 1.29 ONNX Runtime's own builds for Linux and macOS send Microsoft what they were loaded for, and keep a number of the device, from the
+/// moment that an environment is made: `with_telemetry` comes too late. Only the environment keeps it from beginning.
+fn refuse_telemetry() {
+    for variable in ["ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"] {
+        if std::env::var_os(variable).is_none_or(|value| value.is_empty()) {
+            // SAFETY: Rust's own readers and writers of the environment take a lock. Code in C that reads it without one does so when it is
+            // loaded or opened: ONNX Runtime after this, and SQLite's folder for temporary files, which nothing here changes while it is read.
+            unsafe { std::env::set_var(variable, "1") };
+        }
+    }
 }
 
 /// The version that a library says it has, if it is ONNX Runtime and not too old. ort asserts on some of these, so look first.

@@ -39,7 +39,10 @@ pub(super) fn read(path: &Path) -> Result<BenchResult> {
     }
     let bytes = fs::read_limited(path, LIMIT)?;
     let wrong = |e: serde_json::Error| {
-        Error::corrupt(format!("this is no result of a benchmark: {e}")).at_line(path, e.line().max(1), e.column().max(1)).hint(HINT)
+        let message = e.to_string();
+        // The place is told with the file.
+        let reason = message.rsplit_once(" at line ").map_or(message.as_str(), |(reason, _)| reason);
+        Error::corrupt(format!("this is no result of a benchmark: {reason}")).at_line(path, e.line().max(1), e.column().max(1)).hint(HINT)
     };
     #[derive(serde::Deserialize)]
     struct Head {

@@ -299,3 +299,21 @@ fn a_full_disk_under_standard_output() {
     hint: the disk is full; free some room and run the command again
     "#);
 }
+
+/// ONNX Runtime keeps a number of the device and a queue of what it would send below the home folder once it has begun to; it does not begin where it
+/// finds the marks of continuous integration.
+#[test]
+fn the_runtime_sends_nothing_home() {
+    let place = Place::new();
+    let home = place.path("home");
+    std::fs::create_dir(&home).expect("a folder");
+    let mut command = place.command(["embed", "--model", &golden("bert-mean"), "--input", "texts.jsonl"]);
+    for mark in ["CI", "GITHUB_ACTIONS", "TF_BUILD", "ORT_DISABLE_TELEMETRY"] {
+        command.env_remove(mark);
+    }
+    place.write("texts.jsonl", "{\"input_ids\": [1, 2, 3]}\n");
+    let output = command.env("HOME", &home).output().expect("patina runs");
+    place.ran(output).success();
+    let left: Vec<_> = std::fs::read_dir(&home).expect("the folder").map(|entry| entry.expect("an entry").path()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}

@@ -41,15 +41,14 @@ fn environment(library: &Path) -> Result<(Environment, String)> {
     Ok(slot.insert((environment, version)).clone())
 }
 
-/// Since 1.29 ONNX Runtime's own builds for Linux and macOS send Microsoft what they were loaded for, and keep a number of the device, from the
-/// moment that an environment is made: `with_telemetry` comes too late. Only the environment keeps it from beginning.
+/// ONNX Runtime's own builds for Linux and macOS (1.31 does) keep a number of the device in the user's folders and send Microsoft what they
+/// are used for, from the moment that an environment is made: `with_telemetry` comes too late. Only this variable keeps it from beginning.
 fn refuse_telemetry() {
-    for variable in ["ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"] {
-        if std::env::var_os(variable).is_none_or(|value| value.is_empty()) {
-            // SAFETY: Rust's own readers and writers of the environment take a lock. Code in C that reads it without one does so when it is
-            // loaded or opened: ONNX Runtime after this, and SQLite's folder for temporary files, which nothing here changes while it is read.
-            unsafe { std::env::set_var(variable, "1") };
-        }
+    const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
+    if std::env::var_os(VARIABLE).is_none_or(|value| value != "1") {
+        // SAFETY: Rust's own readers and writers of the environment take a lock. Code in C that reads it without one does so when it is
+        // loaded or opened: ONNX Runtime after this, and SQLite, whose folder for temporary files nothing here changes while it is read.
+        unsafe { std::env::set_var(VARIABLE, "1") };
     }
 }
 

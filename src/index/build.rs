@@ -25,8 +25,6 @@ const LOT: usize = 64;
 const REBUILD_SHARE: usize = 10;
 /// Beyond so many keys they are kept in a file beside the index.
 const LISTED_BEYOND: usize = 1000;
-/// The most numbers of a vector whose signs are told against a mean, which the manifest must hold.
-const CENTERED: usize = 4096;
 /// USearch marks removed nodes with this key.
 const FREE_KEY: u64 = u64::MAX;
 
@@ -188,33 +186,19 @@ fn complete(read: usize, keys: usize) -> Result<()> {
 }
 
 fn build<S: Source + ?Sized>(path: &Path, made_from: &Expected, vectors: &S, mut keys: Vec<u64>, job: Job<'_>) -> Result<Index> {
-    let mut codes = new_codes(made_from.dimensions, made_from.scalar)?;
+    let codes = new_codes(made_from.dimensions, made_from.scalar)?;
     reserve(&codes.native, keys.len())?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_BUILD_THREADS);
     // In an order that has nothing to do with what the keys stand for: chunks of one document lie together, and a graph that begins with
     // a few neighbourhoods has too few links between those that come later.
     keys.sort_unstable_by_key(|&key| (mixed(key), key));
     let (alone, together) = keys.split_at(ALONE.min(keys.len()));
-    if made_from.scalar == Scalar::B1 && made_from.dimensions <= CENTERED {
-        codes.center = mean(made_from, vectors, alone)?;
-    }
     job.progress.begin("indexing", Some(keys.len() as u64), "vectors");
     insert(&codes, made_from, vectors, alone, 1, job)?;
     insert(&codes, made_from, vectors, together, threads, job)?;
     job.progress.end("");
     keys.sort_unstable();
     store(path, made_from, codes, &keys, 0, job)
-}
-
-fn mean<S: Source + ?Sized>(made_from: &Expected, vectors: &S, keys: &[u64]) -> Result<Vec<f32>> {
-    let mut sums = vec![0.0f64; made_from.dimensions];
-    vectors.read(keys, &mut |key, vector| {
-        check(made_from, key, vector)?;
-        sums.iter_mut().zip(vector).for_each(|(sum, value)| *sum += f64::from(*value));
-        Ok(())
-    })?;
-    let mean = sums.iter().map(|sum| (sum / keys.len().max(1) as f64) as f32);
-    Ok(mean.map(|value| if value.is_finite() { value } else { 0.0 }).collect())
 }
 
 /// SplitMix64 (Steele et al. 2014): a bijection without pattern.
@@ -336,7 +320,6 @@ fn store(path: &Path, made_from: &Expected, codes: Codes, keys: &[u64], patched:
         count: keys.len(),
         scalar: made_from.scalar.name().to_owned(),
         metric: metric_name(made_from.scalar).to_owned(),
-        center: codes.center.clone(),
         keys_sha256,
         usearch: usearch::version().to_owned(),
         patched,

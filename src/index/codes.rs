@@ -18,8 +18,6 @@ const F16_ABSOLUTE: f32 = 1.0 / 33_554_432.0;
 pub(super) struct Codes {
     pub native: usearch::Index,
     pub scalar: Scalar,
-    /// What signs are told against: about the mean of the vectors. Empty for zero, and where signs do not count.
-    pub center: Vec<f32>,
 }
 
 pub(super) fn kind(scalar: Scalar) -> ScalarKind {
@@ -51,7 +49,7 @@ impl Codes {
         let added = match self.scalar {
             Scalar::F32 | Scalar::F16 => self.native.add(key, vector),
             Scalar::I8 => self.native.add(key, &bytes(vector)),
-            Scalar::B1 => self.native.add(key, b1x8::from_u8s(&self.signs(vector))),
+            Scalar::B1 => self.native.add(key, b1x8::from_u8s(&Codes::signs(vector))),
         };
         added.map_err(|e| Error::failed(format!("USearch cannot add the chunk {key}: {e}")))
     }
@@ -64,8 +62,8 @@ impl Codes {
             (Scalar::F32 | Scalar::F16, false) => native.search(query, k),
             (Scalar::I8, true) => native.exact_search(&bytes(query), k),
             (Scalar::I8, false) => native.search(&bytes(query), k),
-            (Scalar::B1, true) => native.exact_search(b1x8::from_u8s(&self.signs(query)), k),
-            (Scalar::B1, false) => native.search(b1x8::from_u8s(&self.signs(query)), k),
+            (Scalar::B1, true) => native.exact_search(b1x8::from_u8s(&Codes::signs(query)), k),
+            (Scalar::B1, false) => native.search(b1x8::from_u8s(&Codes::signs(query)), k),
         };
         found.map_err(|e| Error::failed(format!("USearch cannot search the index: {e}")))
     }
@@ -91,17 +89,15 @@ impl Codes {
                 // USearch counts the room in numbers, not in bytes.
                 let mut held = vec![0u8; vector.len()];
                 let found = self.native.get(key, b1x8::from_mut_u8s(&mut held)).map_err(fail)? > 0;
-                let signs = self.signs(vector);
+                let signs = Codes::signs(vector);
                 found.then(|| held[..signs.len()] == signs)
             }
         })
     }
 
-    /// On which side of the centre each number is, eight a byte, the first in the highest bit. Embeddings share a direction: against zero most
-    /// of them would have the same signs.
-    fn signs(&self, vector: &[f32]) -> Vec<u8> {
-        let center = |at: usize| self.center.get(at).copied().unwrap_or(0.0);
-        let bits = vector.iter().enumerate().map(|(at, &value)| value > center(at));
+    /// Whether each number is above zero, eight a byte, the first in the highest bit.
+    fn signs(vector: &[f32]) -> Vec<u8> {
+        let bits = vector.iter().map(|&value| value > 0.0);
         let mut bytes = vec![0u8; vector.len().div_ceil(8)];
         bits.enumerate().for_each(|(at, bit)| bytes[at / 8] |= u8::from(bit) << (7 - at % 8));
         bytes

@@ -51,9 +51,6 @@ pub struct Manifest {
     pub scalar: String,
     /// How they are compared: `cos`, or `hamming` where only signs are left.
     pub metric: String,
-    /// What the signs of a `b1` index are told against; empty for zero.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "hex_floats")]
-    pub center: Vec<f32>,
     /// The SHA-256 of the file of keys, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys_sha256: Option<String>,
@@ -65,27 +62,6 @@ pub struct Manifest {
     pub bytes: u64,
     /// The SHA-256 of the index file.
     pub sha256: String,
-}
-
-/// Numbers as the hexadecimal digits of their bits: exact, and a third of what JSON takes.
-mod hex_floats {
-    use serde::de::{Deserialize, Deserializer, Error};
-    use serde::ser::Serializer;
-
-    pub fn serialize<S: Serializer>(numbers: &[f32], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&numbers.iter().map(|number| format!("{:08x}", number.to_bits())).collect::<String>())
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f32>, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let (digits, rest) = text.as_bytes().as_chunks::<8>();
-        let number = |digits: &[u8; 8]| {
-            let bits = std::str::from_utf8(digits).ok().and_then(|digits| u32::from_str_radix(digits, 16).ok());
-            bits.map(f32::from_bits).filter(|number| number.is_finite())
-        };
-        let numbers: Option<Vec<f32>> = digits.iter().map(number).collect();
-        numbers.filter(|_| rest.is_empty()).ok_or_else(|| D::Error::custom("expected eight hexadecimal digits a number"))
-    }
 }
 
 /// Where the manifest of the index at `index` is: the same name ending in `.json`.

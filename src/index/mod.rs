@@ -60,7 +60,7 @@ fn candidates(scalar: Scalar) -> usize {
         Scalar::F32 => 1,
         Scalar::F16 => 2,
         Scalar::I8 => 4,
-        Scalar::B1 => 16,
+        Scalar::B1 => 32,
     }
 }
 
@@ -144,7 +144,7 @@ impl Index {
             false => Err(corrupt(format!("the index has SHA-256 {sha256}, its manifest says {}", manifest.sha256))),
         };
         let cannot = |e| corrupt(format!("USearch cannot load the index: {e}"));
-        let codes = Codes { center: manifest.center.clone(), ..new_codes(manifest.dimensions, scalar)? };
+        let codes = new_codes(manifest.dimensions, scalar)?;
         let native = &codes.native;
         match native_path(path) {
             Some(text) => {
@@ -328,7 +328,7 @@ fn new_codes(dimensions: usize, scalar: Scalar) -> Result<Codes> {
     };
     let native = usearch::Index::new(&options)
         .map_err(|e| Error::failed(format!("USearch cannot make an index of {dimensions} dimensions: {e}")))?;
-    Ok(Codes { native, scalar, center: Vec::new() })
+    Ok(Codes { native, scalar })
 }
 
 /// USearch lends a slot to every thread that adds or searches, and fails when none is left.

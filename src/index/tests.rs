@@ -433,11 +433,13 @@ fn with_scalar(dimensions: usize, content: &str, scalar: Scalar) -> Expected {
 
 #[test]
 fn fewer_bits_find_what_single_precision_finds() {
-    // Questions of other clusters than the vectors, the harder case. Signs alone lose half of their neighbours: 538 in the first build.
-    for (scalar, dimensions, least) in [(Scalar::F16, 64, 980), (Scalar::I8, 64, 980), (Scalar::B1, 384, 500)] {
-        let items = clustered(3000, dimensions, 1);
+    // Questions of other clusters than the vectors, the harder case. To signs such questions lie at one distance from everything, which those of
+    // a model's texts do not (docs/DESIGN.md): there the questions are of the vectors' clusters.
+    for (scalar, dimensions, least) in [(Scalar::F16, 64, 980), (Scalar::I8, 64, 980), (Scalar::B1, 384, 980)] {
+        let mut items = clustered(3100, dimensions, 1);
+        let own = items.split_off(3000);
         let vectors = borrowed(&items);
-        let queries = clustered(100, dimensions, 2);
+        let queries = if scalar == Scalar::B1 { own } else { clustered(100, dimensions, 2) };
         let place = place();
         let expected = with_scalar(dimensions, "a", scalar);
         Index::build(&place.path, &expected, &vectors, Job::silent()).expect("built");

@@ -27,7 +27,7 @@ embedding_model: {model}
 #   query: "query: "
 #   document: "passage: "
 # index:
-#   scalar: i8             # f32, f16, i8 or b1: less memory, candidates compared again exactly; b1 misses many
+#   scalar: i8             # f32, f16, i8 or b1: less memory, candidates compared again exactly
 
 # scrape:
 #   sessions: [notes/sessions]      # absent: session notes are told by their contents

@@ -1,7 +1,7 @@
 //! A benchmark's result as a document: Markdown for a file beside the code, and one HTML page with charts that needs nothing else.
 //!
-//! Both are pure functions of the result. What they say is made once: [`view`] names the cells and finds what each is compared with,
-//! [`columns`] has the figures of the table, [`findings`] the sentences at the top, [`glossary`] what the figures mean.
+//! Both are pure functions of the result. What they say is made once: `view` names the cells and finds what each is compared with,
+//! `columns` has the figures of the table, `findings` the sentences at the top, `glossary` what the figures mean.
 
 mod charts;
 mod columns;

@@ -11,7 +11,6 @@ use super::{EXACT_LIMIT, Expected, Index, Manifest, Source, is_beyond_use, keys,
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
 use crate::progress::Job;
-use crate::recipe::Scalar;
 
 /// Threads that insert at most; USearch locks single nodes, so more of them mostly wait.
 const MAX_BUILD_THREADS: usize = 8;

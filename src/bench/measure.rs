@@ -224,6 +224,7 @@ fn speed(
     say(&Line::Alive)?;
     for query in queries.iter().cycle().take(WARM_QUERIES.min(queries.len())) {
         embedder.embed_query(query)?;
+        job.progress.advance(1);
     }
     let mut queries_ms = Vec::with_capacity(queries.len());
     for query in &queries {
@@ -231,6 +232,7 @@ fn speed(
         let begun = Instant::now();
         embedder.embed_query(query)?;
         queries_ms.push(milliseconds(begun));
+        job.progress.advance(1);
     }
     let warm: Vec<String> = texts.iter().step_by(texts.len().div_ceil(WARM_TEXTS).max(1)).cloned().collect();
     bulk(embedder, warm, job)?;

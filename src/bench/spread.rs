@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serializer};
 
-use crate::bench::result::{Latency, Spread};
+use crate::bench::result::{Latency, Measured, Spread};
 
 impl Spread {
     /// Of the figures of some rounds. Without any, or if one is not a number, nothing is known: see [`Spread::unknown`].
@@ -30,6 +30,14 @@ impl Spread {
     /// The distance of the ends over the median.
     pub fn width(&self) -> f64 {
         if self.is_known() && self.median > 0.0 { (self.max - self.min) / self.median } else { 0.0 }
+    }
+}
+
+impl Measured {
+    /// Floating-point operations a second in bulk, if the model has any.
+    pub fn flops_per_second(&self) -> Option<f64> {
+        let rate = self.flops * self.tokens_per_second.median / self.tokens as f64;
+        (rate.is_finite() && rate > 0.0).then_some(rate)
     }
 }
 

@@ -151,8 +151,9 @@ fn measure(context: &Context, arguments: &Arguments) -> Result<()> {
     let rounds = arguments.rounds.map(|n| n as usize).or(recipe.rounds).unwrap_or(ROUNDS);
     let plan = place.plan(asked, corpus, quality, rounds, arguments.common.timeout, job)?;
     let result = run::run(&plan, &|| process(&place.root), job)?;
-    arguments.common.write(&result)?;
+    // Shown first: what took minutes is not lost with a file that cannot be written.
     context.report.result(&result, |style| table::text(&result, style))?;
+    arguments.common.write(&result)?;
     finish(&result)
 }
 
@@ -176,24 +177,31 @@ impl Common {
 
     /// Better said before minutes of work than after them.
     fn check(&self) -> Result<()> {
-        match self.files().into_iter().flatten().find(|path| path.is_dir()) {
-            Some(path) => Err(Error::usage("the output is a folder").at(path).hint("name a file in it")),
-            None => Ok(()),
-        }
-    }
-
-    fn write(&self, result: &BenchResult) -> Result<()> {
-        if let Some(path) = &self.output {
-            let json = serde_json::to_vec_pretty(result).map_err(|e| Error::bug(format!("the result has no JSON form: {e}")))?;
-            fs::write_atomic(path, |out| out.write_all(&json))?;
-        }
-        if let Some(path) = &self.markdown {
-            fs::write_atomic(path, |out| out.write_all(report::markdown(result).as_bytes()))?;
-        }
-        if let Some(path) = &self.html {
-            fs::write_atomic(path, |out| out.write_all(report::html(result).as_bytes()))?;
+        for path in self.files().into_iter().flatten() {
+            if path.is_dir() {
+                return Err(Error::usage("the output is a folder").at(path).hint("name a file in it"));
+            }
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            if !folder.is_dir() {
+                return Err(Error::usage("the output's folder is not there").at(folder).hint("make it, or name another"));
+            }
         }
         Ok(())
+    }
+
+    /// Writes every file that was asked for; the first error is told when all were tried.
+    fn write(&self, result: &BenchResult) -> Result<()> {
+        let json = serde_json::to_vec_pretty(result).map_err(|e| Error::bug(format!("the result has no JSON form: {e}")))?;
+        let put = |path: &Option<PathBuf>, bytes: &dyn Fn() -> Vec<u8>| match path {
+            Some(path) => fs::write_atomic(path, |out| out.write_all(&bytes())),
+            None => Ok(()),
+        };
+        let written = [
+            put(&self.output, &|| json.clone()),
+            put(&self.markdown, &|| report::markdown(result).into_bytes()),
+            put(&self.html, &|| report::html(result).into_bytes()),
+        ];
+        written.into_iter().collect()
     }
 }
 
@@ -348,8 +356,10 @@ impl MatrixArguments {
         }
         let mut runtimes = Vec::new();
         for word in &self.runtime {
-            let choice = RuntimeChoice::WORDS.iter().find(|(known, _)| known == word).ok_or_else(|| {
-                let words: Vec<&str> = RuntimeChoice::WORDS.iter().map(|&(word, _)| word).collect();
+            // A cell is of one runtime: what `auto` would take is no name for it.
+            let mut named = RuntimeChoice::WORDS.iter().filter(|(_, choice)| matches!(choice, RuntimeChoice::Onnx | RuntimeChoice::Mlx));
+            let choice = named.clone().find(|(known, _)| known == word).ok_or_else(|| {
+                let words: Vec<&str> = named.by_ref().map(|&(word, _)| word).collect();
                 Error::usage(format!("--runtime has {word:?}, which is no runtime")).hint(format!("runtimes are {}", words.join(", ")))
             })?;
             runtimes.push(choice.1);

@@ -118,8 +118,11 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         }
     };
     let names = Names { text: arguments.text_column, id: arguments.id_column };
+    if let Output::File(path, _) = &output {
+        shards_in::not_an_input(path, &arguments.input)?;
+    }
     let texts = Texts::open(&arguments.input, &names, shard.unwrap_or(Shard::WHOLE))?;
-    let mut facts = facts(&settings, model, arguments.kind, shard);
+    let mut facts = Facts { columns: [names.text.clone(), names.id.clone()], ..facts(&settings, model, arguments.kind, shard) };
     if let (true, Output::File(path, form)) = (arguments.skip_existing, &output)
         && let Some(found) = existing(path, *form, &facts, names.id.is_some(), texts.rows())
     {
@@ -230,6 +233,7 @@ fn facts(settings: &Settings, model: String, kind: Kind, shard: Option<Shard>) -
         dimensions: 0,
         rows: 0,
         input_sha256: String::new(),
+        columns: [None, None],
         ids: None,
         shard,
     }
@@ -238,7 +242,7 @@ fn facts(settings: &Settings, model: String, kind: Kind, shard: Option<Shard>) -
 /// What an output that is there says of itself, if that is what would be made. The inputs are not read for it: only how many rows they
 /// have is compared, where they say it.
 fn existing(path: &Path, form: Form, wanted: &Facts, ids: bool, rows: Option<u64>) -> Option<Facts> {
-    let found = shards_in::whole(path, form).ok()?;
+    let found = shards_in::facts(path, form).ok()?;
     let same = Facts {
         dimensions: found.dimensions,
         rows: found.rows,
@@ -249,5 +253,7 @@ fn existing(path: &Path, form: Form, wanted: &Facts, ids: bool, rows: Option<u64
         ..wanted.clone()
     };
     let same = found == same && found.ids.is_some() == ids;
-    (same && rows.is_none_or(|rows| rows == found.rows)).then_some(found)
+    let same = same && rows.is_none_or(|rows| rows == found.rows);
+    // Reading it all is little beside embedding it, and what is damaged would only be found by `merge`.
+    (same && shards_in::check(path, &found).is_ok()).then_some(found)
 }

@@ -11,6 +11,9 @@ use crate::table::IdKind;
 /// How the keys begin.
 const PREFIX: &str = "patina.";
 
+/// The keys of [`Facts::columns`].
+const COLUMNS: [&str; 2] = ["text_column", "id_column"];
+
 const NUMBER: &str = "int64";
 const TEXT: &str = "string";
 
@@ -26,6 +29,8 @@ pub(super) struct Facts {
     /// Rows of the whole input, and the hash of what they say.
     pub rows: u64,
     pub input_sha256: String,
+    /// The column or field of the texts, and of the ids, where they were named.
+    pub columns: [Option<String>; 2],
     /// What rows have beside their vectors as an id, if anything.
     pub ids: Option<IdKind>,
     /// `None` for everything.
@@ -44,6 +49,11 @@ impl Facts {
         put("dimensions", self.dimensions.to_string());
         put("rows", self.rows.to_string());
         put("input_sha256", self.input_sha256.clone());
+        for (key, column) in COLUMNS.iter().zip(&self.columns) {
+            if let Some(column) = column {
+                put(key, column.clone());
+            }
+        }
         put("version", VERSION.to_owned());
         if let Some(kind) = self.id_type() {
             put("id_type", kind.to_owned());
@@ -91,6 +101,7 @@ impl Facts {
             dimensions: get("dimensions")?.parse().map_err(|_| broken("dimensions"))?,
             rows: get("rows")?.parse().map_err(|_| broken("rows"))?,
             input_sha256: get("input_sha256")?.clone(),
+            columns: COLUMNS.map(|key| pairs.get(&format!("{PREFIX}{key}")).cloned()),
             ids,
             shard,
         })

@@ -8,7 +8,7 @@ use crate::cli::Context;
 use crate::cli::facts::Facts;
 use crate::cli::report::plural;
 use crate::cli::shard::Shard;
-use crate::cli::shards_in::ShardFile;
+use crate::cli::shards_in::{self, ShardFile};
 use crate::cli::vectors_out::{Beside, Form, VectorsOut};
 use crate::error::{Error, Result};
 use crate::fs;
@@ -33,6 +33,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         return Err(Error::usage("the output is a folder").at(path).hint("name a .npy, .jsonl or .parquet file in it"));
     }
     let form = Form::of(path).ok_or_else(|| Error::usage("the output's name must end with .npy, .jsonl or .parquet").at(path))?;
+    shards_in::not_an_input(path, &arguments.shards)?;
     let mut shards = open(&arguments.shards)?;
     let facts = Facts { shard: None, ..shards[0].facts.clone() };
     let progress = context.report.progress();

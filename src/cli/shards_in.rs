@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::cli::facts::Facts;
+use crate::cli::shard::Shard;
 use crate::cli::vectors_out::Form;
 use crate::error::{Error, Result};
 use crate::table::{Id, Table, VectorRow, VectorTable};
@@ -103,8 +104,34 @@ fn line(reader: &mut BufReader<File>, path: &Path, number: usize) -> Result<Opti
     }
 }
 
-/// What a file says about itself, if it has as many rows as that.
-pub(super) fn whole(path: &Path, form: Form) -> Result<Facts> {
+/// Fails if the output would take the place of something that it is made from.
+pub(super) fn not_an_input(output: &Path, inputs: &[PathBuf]) -> Result<()> {
+    // One that is not there yet is no input.
+    let Ok(whole) = output.canonicalize() else { return Ok(()) };
+    match inputs.iter().any(|input| input.canonicalize().is_ok_and(|input| input == whole)) {
+        true => Err(Error::usage("the output is one of the inputs, which it would replace").at(output).hint("name another file")),
+        false => Ok(()),
+    }
+}
+
+/// Reads every row of a file: each in its place, with a vector that is whole and finite, and none missing.
+pub(super) fn check(path: &Path, facts: &Facts) -> Result<()> {
+    let mut file = ShardFile::open(path)?;
+    let own = facts.shard.unwrap_or(Shard::WHOLE);
+    for number in 0..facts.own_rows() {
+        match file.read()? {
+            Some((row, ..)) if row == own.row(number) => {}
+            _ => return Err(Error::corrupt(format!("the row {} is not where it must be", own.row(number))).at(path)),
+        }
+    }
+    match file.read()? {
+        None => Ok(()),
+        Some(_) => Err(Error::corrupt("the file has more rows than it says").at(path)),
+    }
+}
+
+/// What a file says about itself. Of Parquet the number of rows is held to it; the rows themselves are not read.
+pub(super) fn facts(path: &Path, form: Form) -> Result<Facts> {
     match form {
         Form::Parquet => table(path).map(|(_, facts)| facts),
         Form::Jsonl => last_line(path),

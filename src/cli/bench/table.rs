@@ -25,7 +25,7 @@ struct Column {
     show: fn(f64) -> String,
 }
 
-const COLUMNS: [Column; 11] = [
+const COLUMNS: [Column; 12] = [
     Column { head: "cold ms", best: Best::Least, value: |m| known(&m.cold_start_ms), show: |v| format!("{v:.0}") },
     Column { head: "first ms", best: Best::Least, value: |m| known(&m.first_query_ms), show: |v| format!("{v:.1}") },
     Column { head: "p50 ms", best: Best::Least, value: |m| Some(m.query.p50_ms), show: |v| format!("{v:.2}") },
@@ -33,7 +33,8 @@ const COLUMNS: [Column; 11] = [
     Column { head: "texts/s", best: Best::Most, value: |m| known(&m.texts_per_second), show: |v| format!("{v:.1}") },
     Column { head: "tokens/s", best: Best::Most, value: |m| known(&m.tokens_per_second), show: |v| count(v as u64) },
     Column { head: "cpu s", best: Best::Least, value: |m| known(&m.cpu_seconds), show: |v| format!("{v:.1}") },
-    Column { head: "peak MB", best: Best::Least, value: |m| known(&m.peak_memory_bytes), show: |v| format!("{:.0}", v / 1e6) },
+    Column { head: "peak MiB", best: Best::Least, value: |m| known(&m.peak_memory_bytes), show: |v| format!("{:.0}", v / 1_048_576.0) },
+    Column { head: "GFLOP/s", best: Best::Most, value: |m| m.flops_per_second(), show: |v| format!("{:.0}", v / 1e9) },
     Column { head: "of peak", best: Best::Most, value: |m| m.share_of_peak, show: |v| format!("{:.0} %", 100.0 * v) },
     Column { head: "cosine", best: Best::Neither, value: |m| m.parity.map(|parity| parity.worst_cosine), show: |v| format!("{v:.5}") },
     Column { head: "nDCG@10", best: Best::Most, value: |m| m.quality.map(|quality| quality.ndcg10), show: |v| format!("{:.2}", 100.0 * v) },

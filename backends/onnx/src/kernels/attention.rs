@@ -269,22 +269,26 @@ mod tests {
 
     #[test]
     fn what_is_not_a_number_stays_one() {
-        let numbers = [1.0, f32::NAN, 2.0, 0.5];
-        let task = Task {
-            q: &numbers,
-            k: &numbers,
-            v: &numbers,
-            q_stride: 2,
-            kv_stride: 2,
-            tokens: 2,
-            size: 2,
-            scale: 1.0,
-            before: usize::MAX,
-            after: usize::MAX,
-            bias: None,
-        };
-        let mut scratch = Scratch::default();
-        attend(&task, &mut scratch);
-        assert!(scratch.out.iter().all(|value| value.is_nan()), "{:?}", scratch.out);
+        for bits in [0x7fc0_0000u32, 0x7fc0_0001, 0x7fff_ffff, 0xffc0_0001, f32::INFINITY.to_bits()] {
+            let numbers = [1.0, f32::from_bits(bits), 2.0, 0.5];
+            let task = Task {
+                q: &numbers,
+                k: &numbers,
+                v: &[1.0, 2.0, 3.0, 4.0],
+                q_stride: 2,
+                kv_stride: 2,
+                tokens: 2,
+                size: 2,
+                scale: 1.0,
+                before: usize::MAX,
+                after: usize::MAX,
+                bias: None,
+            };
+            let mut scratch = Scratch::default();
+            attend(&task, &mut scratch);
+            assert!(scratch.out.iter().all(|value| value.is_nan()), "{bits:x}: {:?}", scratch.out);
+            attend_head::<Plain>(&task, &mut scratch);
+            assert!(scratch.out.iter().all(|value| value.is_nan()), "{bits:x}: {:?}", scratch.out);
+        }
     }
 }

@@ -178,7 +178,9 @@ pub(super) fn exp<I: Instructions>(x: f32) -> f32 {
         p = multiply_add::<I>(p, r, coefficient);
     }
     let y = multiply_add::<I>(p * r, r, r) + 1.0;
-    f32::from_bits(y.to_bits().wrapping_add(shifted.to_bits() << 23))
+    let power = f32::from_bits(y.to_bits().wrapping_add(shifted.to_bits() << 23));
+    // `x` is a number from here on, or none: then the bits of `shifted`, whatever they are, must not make one of it.
+    multiply_add::<I>(x, 0.0, power)
 }
 
 /// The sum of the lanes.
@@ -215,6 +217,9 @@ mod tests {
             }
         }
         assert_eq!(exp::<Plain>(0.0), 1.0);
+        for bits in [0x7fc0_0000u32, 0x7fc0_0001, 0x7fff_ffff, 0xffc0_0001, 0xffff_ffff, 0x7f80_0001] {
+            assert!(exp::<Plain>(f32::from_bits(bits)).is_nan() && exp::<Fused>(f32::from_bits(bits)).is_nan(), "{bits:x}");
+        }
         assert!(exp::<Plain>(f32::NEG_INFINITY) < 1e-37);
         assert!(exp::<Fused>(f32::NEG_INFINITY) < 1e-37);
     }

@@ -54,6 +54,13 @@ pub fn replace_file(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Resu
     Ok(())
 }
 
+/// Makes a file of so many zeros: whether there is room for them, in the system's own words.
+pub fn claim(path: &Path, bytes: u64) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).truncate(true).open(path)?;
+    std::io::copy(&mut std::io::repeat(0).take(bytes), &mut file)?;
+    file.sync_all()
+}
+
 /// Removes what a process that was killed left beside the files of a folder. Only for whoever holds the lock on it.
 pub fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {

@@ -169,7 +169,8 @@ fn last_words(errors: impl Read + Send + 'static) -> thread::JoinHandle<String> 
 /// Why a process ended without an answer.
 fn ended(status: Option<ExitStatus>, words: &str) -> String {
     let how = status.map_or("the process ended".to_owned(), |status| how(&status));
-    match words.lines().map(str::trim).rfind(|line| !line.is_empty()) {
+    // A panic ends with advice on backtraces, which is no reason.
+    match words.lines().map(str::trim).rfind(|line| !line.is_empty() && !line.starts_with("note: ")) {
         Some(last) => format!("{how}: {last}"),
         None => how,
     }

@@ -357,9 +357,8 @@ impl MatrixArguments {
         let mut runtimes = Vec::new();
         for word in &self.runtime {
             // A cell is of one runtime: what `auto` would take is no name for it.
-            let mut named = RuntimeChoice::WORDS.iter().filter(|(_, choice)| matches!(choice, RuntimeChoice::Onnx | RuntimeChoice::Mlx));
-            let choice = named.clone().find(|(known, _)| known == word).ok_or_else(|| {
-                let words: Vec<&str> = named.by_ref().map(|&(word, _)| word).collect();
+            let choice = RuntimeChoice::NAMED.iter().find(|(known, _)| known == word).ok_or_else(|| {
+                let words: Vec<&str> = RuntimeChoice::NAMED.iter().map(|&(word, _)| word).collect();
                 Error::usage(format!("--runtime has {word:?}, which is no runtime")).hint(format!("runtimes are {}", words.join(", ")))
             })?;
             runtimes.push(choice.1);

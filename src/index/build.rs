@@ -295,10 +295,13 @@ fn store(path: &Path, made_from: &Expected, codes: Codes, keys: &[u64], patched:
     if native_path(path).is_some() {
         fs::replace_file(path, |aside| {
             let Some(text) = native_path(aside) else { return Err(Error::bug("a file beside the index has another kind of name")) };
-            native.save(text).map_err(cannot)?;
-            let written = std::fs::metadata(aside).map_err(|e| Error::io("read", aside, e))?.len();
-            if written != bytes as u64 {
-                return Err(Error::failed(format!("USearch wrote {written} bytes of {bytes}: is the disk full?")).at(path));
+            let saved = native.save(text);
+            let written = std::fs::metadata(aside).map_or(0, |found| found.len());
+            if saved.is_err() || written != bytes as u64 {
+                // USearch tells no reason. The system does, asked for the same room.
+                fs::claim(aside, bytes as u64).map_err(|e| Error::io("write", path, e))?;
+                saved.map_err(cannot)?;
+                return Err(Error::failed(format!("USearch wrote {written} bytes of {bytes}")).at(path));
             }
             sha256 = fs::sha256_file(aside)?;
             job.check()

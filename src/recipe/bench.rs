@@ -81,7 +81,7 @@ impl BenchPlan {
         let plan = BenchPlan {
             models: each(check, "models", &section.models, |at| check.line("models", at).map(str::to_owned))?,
             runtimes: each(check, "runtimes", &section.runtimes, |at| {
-                check.word("runtimes", Some(at), RuntimeChoice::Auto, RuntimeChoice::WORDS)
+                check.word("runtimes", Some(at), RuntimeChoice::Onnx, RuntimeChoice::NAMED)
             })?,
             precisions: each(check, "precisions", &section.precisions, |at| {
                 check.word("precisions", Some(at), Precision::F32, &precisions)

@@ -30,6 +30,9 @@ impl RuntimeChoice {
     pub const WORDS: &'static [(&'static str, RuntimeChoice)] =
         &[("auto", RuntimeChoice::Auto), ("onnx", RuntimeChoice::Onnx), ("mlx", RuntimeChoice::Mlx), ("measured", RuntimeChoice::Measured)];
 
+    /// Those that name a runtime: a cell of a benchmark is of one.
+    pub const NAMED: &'static [(&'static str, RuntimeChoice)] = &[("onnx", RuntimeChoice::Onnx), ("mlx", RuntimeChoice::Mlx)];
+
     /// The part of the plan that needs no model: what the recipe asks for on this platform.
     pub fn resolve(recipe: &Recipe, path: &Path) -> Result<RuntimeChoice> {
         Ok(RuntimesPlan::resolve(&Checker::new(path), recipe.runtime.as_ref())?.on(std::env::consts::OS))

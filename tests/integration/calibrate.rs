@@ -31,6 +31,12 @@ impl Project {
         self.place.run_with(arguments, &[("PATINA_CACHE_DIR", "cache"), ("ORT_DYLIB_PATH", &self.library)], "")
     }
 
+    /// A run for which ONNX Runtime is nowhere.
+    fn without_onnx<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Ran {
+        let variables = [("PATINA_CACHE_DIR", "cache"), ("ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so")];
+        self.place.run_with(arguments, &variables, "")
+    }
+
     /// The records of the cache.
     fn records(&self) -> Vec<PathBuf> {
         let Ok(entries) = std::fs::read_dir(self.place.path("cache/calibration")) else { return Vec::new() };
@@ -199,18 +205,40 @@ fn measured_anew_when_asked_and_told_as_json() {
 #[test]
 fn what_cannot_be_measured_is_an_error() {
     let project = Project::new();
-    snap!(project.place.run_with(["calibrate"], &[("PATINA_CACHE_DIR", "cache"), ("ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so")], ""), @r#"
+    // int8 is ONNX Runtime's alone: no other runtime is measured in its place.
+    let ran = project.without_onnx(["calibrate", "--precision", "int8"]);
+    snap!(ran, @r#"
     exit 2
     --- stderr
     error: /nowhere/[LIBRARY]: ORT_DYLIB_PATH names no library of ONNX Runtime: it cannot be read: No such file or directory (os error 2)
     hint: correct ORT_DYLIB_PATH, or unset it and run `patina runtime install`
     "#);
+    if cfg!(not(backend_mlx)) {
+        assert_eq!(project.without_onnx(["calibrate"]).to_string(), ran.to_string());
+    }
     assert_eq!(project.records(), Vec::<PathBuf>::new());
     assert_eq!(project.run(["calibrate", "--precision", "q3"]).code, 2);
     std::fs::remove_file(project.place.path("model/tokenizer.json")).unwrap();
     let ran = project.run(["calibrate"]);
     assert!(ran.exit(2).err.contains("the model has no tokenizer.json"), "{ran}");
     assert_eq!(project.place.left_behind(), Vec::<PathBuf>::new());
+}
+
+/// A runtime that cannot be opened is told and not chosen, where another one can be measured.
+#[cfg(backend_mlx)]
+#[test]
+fn a_runtime_that_fails_leaves_the_other() {
+    let project = Project::new();
+    let ran = project.without_onnx(["calibrate", "--json"]);
+    let calibrated = ran.json();
+    assert_eq!(calibrated["choice"]["runtime"], "mlx", "{ran}");
+    assert_eq!(project.records().len(), 1);
+    let rows = calibrated["measured"]["comparisons"][0]["rows"].as_array().unwrap();
+    let onnx = rows.iter().find(|row| row["setting"]["runtime"] == "onnx").unwrap();
+    assert!(onnx["problem"].as_str().unwrap().contains("ORT_DYLIB_PATH names no library of ONNX Runtime"), "{ran}");
+    let text = project.without_onnx(["oxidize"]).success().text();
+    assert!(text.contains("MLX (") && text.contains("measured on this machine: "), "{text}");
+    assert_eq!(project.lock()["runtime"]["name"], "mlx");
 }
 
 /// Ctrl-C while it measures: nothing is kept, nothing is left, and the next run measures.

@@ -672,6 +672,8 @@ fn help_of_bench() {
           --quality <FOLDER>     A labelled set in BEIR's layout: its nDCG@10 is measured too
           --timeout <SECONDS>    A process that says nothing for so long has failed [default: 600]
           --output <FILE>        Write the result as JSON to this file too
+          --markdown <FILE>      Write it as Markdown to this file too
+          --html <FILE>          Write it as one HTML page with charts to this file too
           --rounds <N>           Rounds after the warm-up [default: 5]
       -C, --project <DIR>        Work on the project in this folder instead of the one around the
                                  current folder
@@ -718,6 +720,8 @@ fn help_of_bench() {
           --quality <FOLDER>   A labelled set in BEIR's layout: its nDCG@10 is measured too
           --timeout <SECONDS>  A process that says nothing for so long has failed [default: 600]
           --output <FILE>      Write the result as JSON to this file too
+          --markdown <FILE>    Write it as Markdown to this file too
+          --html <FILE>        Write it as one HTML page with charts to this file too
       -C, --project <DIR>      Work on the project in this folder instead of the one around the current
                                folder
           --json               Write machine-readable JSON to standard output, and errors as JSON to

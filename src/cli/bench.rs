@@ -181,9 +181,9 @@ impl Common {
             if path.is_dir() {
                 return Err(Error::usage("the output is a folder").at(path).hint("name a file in it"));
             }
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            if !folder.is_dir() {
-                return Err(Error::usage("the output's folder is not there").at(folder).hint("make it, or name another"));
+            // A folder that cannot be made is better known now, too.
+            if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+                fs::create_folder(folder)?;
             }
         }
         Ok(())

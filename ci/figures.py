@@ -10,7 +10,7 @@ paragraphs of this repository are the corpus. Needs a release build and what ci/
              first time: some gigabytes); its texts a second are without its start, Patina's are with it
   --scale    a project of 10,000 chunks: cold scry, a second oxidize
   --shapes   models of the shapes of BERT-base and Qwen3-Embedding-0.6B with random weights (two gigabytes in a temporary folder):
-             tokens a second and peak memory against the weights in single precision
+             peak memory against the weights in single precision, and `patina bench` of texts of 256 tokens: the share of the peak
   --chunks N a project of N synthetic chunks and a table of token vectors as its model, so that embedding costs next to nothing: seconds,
              processor seconds and peak memory of scrape and oxidize, of both again after one file changed, and of scry; nothing else is
              measured then. --scalar takes f32, f16, i8 or b1 for the index, --interrupt stops oxidize midway and runs it again, and
@@ -18,7 +18,7 @@ paragraphs of this repository are the corpus. Needs a release build and what ci/
 
 Nothing here fails because something is slow.
 """
-import argparse, json, math, os, pathlib, re, statistics, subprocess, sys, tempfile, time
+import argparse, json, math, os, pathlib, re, shutil, statistics, subprocess, sys, tempfile, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
@@ -331,6 +331,12 @@ def shape_figures(rounds, threads, folder):
         row(name + ", whole process", [rows * tokens / wall for wall, *_ in runs], "tokens/s")
         row("  peak memory over the weights in f32", [peak / weights for _, _, peak, _ in runs], "x")
         print(f"  the weights are {weights:.0f} MiB in f32; {rows} rows of {tokens} tokens")
+        # Any tokenizer whose ids the table has: what the tokens are changes no time.
+        shutil.copy(pathlib.Path(os.environ["PATINA_CACHE_DIR"]) / "models" / MODEL / "tokenizer.json", model)
+        texts = folder / "texts.jsonl"
+        texts.write_text("".join(own_corpus(folder).read_text().splitlines(keepends=True)[:rows]))
+        bench = [PATINA, "bench", "-C", folder, "--model", model, "--runtime", "onnx", "--precision", "f32", "--mix", str(tokens)]
+        print(run([*bench, "--corpus", texts, "--queries", "2", "--rounds", rounds, "--threads", threads])[3])
 
 
 def main():

@@ -20,7 +20,7 @@ use crate::metrics;
 use crate::progress::Job;
 use crate::recipe::lock::Machine;
 
-/// Single queries of a round.
+/// Single queries of a round, unless it is said.
 pub const QUERIES: usize = 200;
 /// Texts of the corpus whose vectors are compared.
 pub const SAMPLE: usize = 64;
@@ -174,7 +174,7 @@ fn all_checks<'a>(
 
 /// A B C, A B C, ...: what slows the machine down for a while slows all of them.
 fn all_rounds(plan: &Plan, command: &dyn Fn() -> Result<Command>, gathered: &mut [Gathered], job: Job<'_>) -> Result<()> {
-    let texts = Texts { queries: plan.corpus.queries(QUERIES), texts: plan.corpus.texts.clone() };
+    let texts = Texts { queries: plan.corpus.queries(plan.pins.queries), texts: plan.corpus.texts.clone() };
     job.progress.begin("measuring", Some((plan.rounds * plan.cells.len()) as u64), "runs");
     for _ in 0..plan.rounds {
         for (asked, gathered) in plan.cells.iter().zip(&mut *gathered) {

@@ -38,6 +38,8 @@ use crate::store::Store;
 const ROUNDS: usize = 5;
 /// The most rounds.
 const MOST_ROUNDS: u64 = 100;
+/// The most single queries of a round.
+const MOST_QUERIES: u64 = 10_000;
 /// Texts of a project that make a corpus.
 const PROJECT_TEXTS: usize = 500;
 
@@ -53,6 +55,9 @@ pub(super) struct Arguments {
     /// Rounds after the warm-up [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_ROUNDS))]
     rounds: Option<u64>,
+    /// Queries that are asked one by one in each round [default: 200]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_QUERIES))]
+    queries: Option<u64>,
     /// Ask only the first N queries of the labelled set; all of its documents are embedded.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     quality_queries: Option<u64>,
@@ -149,7 +154,8 @@ fn measure(context: &Context, arguments: &Arguments) -> Result<()> {
     }
     let quality = folder.map(|folder| (folder, first_queries));
     let rounds = arguments.rounds.map(|n| n as usize).or(recipe.rounds).unwrap_or(ROUNDS);
-    let plan = place.plan(asked, corpus, quality, rounds, arguments.common.timeout, job)?;
+    let queries = arguments.queries.map(|n| n as usize).or(recipe.queries).unwrap_or(QUERIES);
+    let plan = place.plan(asked, corpus, quality, (rounds, queries), arguments.common.timeout, job)?;
     let result = run::run(&plan, &|| process(&place.root), job)?;
     // Shown first: what took minutes is not lost with a file that cannot be written.
     context.report.result(&result, |style| table::text(&result, style))?;
@@ -267,7 +273,7 @@ impl Place {
         cells: Vec<Asked>,
         corpus: Corpus,
         quality: Option<(PathBuf, Option<usize>)>,
-        rounds: usize,
+        (rounds, queries): (usize, usize),
         timeout: u64,
         job: Job<'_>,
     ) -> Result<Plan> {
@@ -325,7 +331,7 @@ impl Place {
             silence: Duration::from_secs(timeout),
             machine: machine::this(),
             patina: VERSION.to_owned(),
-            pins: Pins { seed: SEED, queries: QUERIES, models, versions: Some(pins::versions(graph)), quality: quality_pins },
+            pins: Pins { seed: SEED, queries, models, versions: Some(pins::versions(graph)), quality: quality_pins },
         })
     }
 

@@ -43,7 +43,7 @@ pub const CONNECTIVITY: usize = 16;
 /// Candidates that are kept while a node is inserted: what recall depends on most, and build time.
 pub const EXPANSION_ADD: usize = 128;
 /// Candidates that are kept while the graph is searched.
-pub const EXPANSION_SEARCH: usize = 256;
+pub const EXPANSION_SEARCH: usize = 512;
 /// Searches that may run at the same time; more of them fail, they do not wait.
 pub const MAX_CONCURRENT_SEARCHES: usize = 64;
 /// How often an index that another process replaces at this moment is opened again.

@@ -562,6 +562,15 @@ fn a_vector_that_is_wrong_or_missing_in_the_middle_leaves_the_old_index() {
     assert_eq!(Index::open(&place.path, &facts(16, "a")).expect("the old one").len(), 100);
 }
 
+/// What this process has used, as Linux tells it; NaN elsewhere.
+fn processor_seconds() -> f64 {
+    let ticks = |text: String| {
+        let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
+        Some(fields[11].parse::<f64>().ok()? + fields[12].parse::<f64>().ok()?)
+    };
+    std::fs::read_to_string("/proc/self/stat").ok().and_then(ticks).map_or(f64::NAN, |ticks| ticks / 100.0)
+}
+
 /// `PATINA_FIGURES=100000 cargo test --release --lib index::tests::at_scale -- --ignored --nocapture`: Patina against the library alone on
 /// the same vectors and threads, in turn; recall; and what is written. `PATINA_FIGURES_SCALARS=f32,i8` and `PATINA_FIGURES_ALONE=0` (without
 /// the library alone) choose.
@@ -585,18 +594,19 @@ fn at_scale() {
     let truths: Vec<_> = sets.iter().map(|(_, queries)| vectors.nearest(queries)).collect();
     for scalar in Scalar::ALL.into_iter().filter(|scalar| scalars.split(',').any(|name| name == scalar.name())) {
         let place = place();
-        let begun = Instant::now();
+        let (begun, spent) = (Instant::now(), processor_seconds());
         let index = Index::build(&place.path, &with_scalar(DRAWN, "a", scalar), &vectors, Job::silent()).expect("built");
-        let whole = begun.elapsed().as_secs_f64();
+        let (whole, spent) = (begun.elapsed().as_secs_f64(), processor_seconds() - spent);
         let (memory, bytes) = (index.codes.native.memory_usage() >> 20, index.manifest().bytes >> 20);
         drop(index);
-        println!("{count} x {DRAWN} {}: built and written in {whole:.1} s, {bytes} MiB on disk, {memory} MiB in USearch", scalar.name());
+        println!("{count} x {DRAWN} {}: built and written in {whole:.1} s, {spent:.1} s of processors", scalar.name());
+        println!("  {bytes} MiB on disk, {memory} MiB in USearch");
         if alone {
             let codes = new_codes(DRAWN, scalar).expect("an index");
             reserve(&codes.native, count).expect("room");
             let keys = vectors.keys().expect("keys");
             let next = std::sync::atomic::AtomicUsize::new(0);
-            let begun = Instant::now();
+            let (begun, before) = (Instant::now(), processor_seconds());
             std::thread::scope(|scope| {
                 for _ in 0..threads {
                     scope.spawn(|| {
@@ -611,7 +621,9 @@ fn at_scale() {
             let added = begun.elapsed().as_secs_f64();
             codes.native.save(place.path.with_extension("alone").to_str().expect("a name")).expect("saved");
             let own = begun.elapsed().as_secs_f64();
-            println!("  the library alone: {own:.1} s ({added:.1} s without writing); Patina takes {:.3} of it", whole / own);
+            let alone = processor_seconds() - before;
+            println!("  the library alone: {own:.1} s ({added:.1} s without writing), {alone:.1} s of processors");
+            println!("  Patina takes {:.3} of its time, {:.3} of its processors' time", whole / own, spent / alone);
         }
         let mut begun = Instant::now();
         let mut lap = || std::mem::replace(&mut begun, Instant::now()).elapsed();
@@ -620,7 +632,7 @@ fn at_scale() {
         drop(Index::open(&place.path, &with_scalar(DRAWN, "a", scalar)).expect("opened"));
         println!("  opened and hashed {first:.2?}, again {:.2?}", lap());
         for ((name, queries), truth) in sets.iter().zip(&truths) {
-            for expansion in [128, 256, 512] {
+            for expansion in [128, 256, 512, 1024] {
                 index.codes.native.change_expansion_search(expansion);
                 let mut hits = 0;
                 for (query, truth) in queries.iter().zip(truth) {

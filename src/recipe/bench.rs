@@ -14,8 +14,10 @@ use crate::error::Result;
 const MAX_ENTRIES: usize = 64;
 /// The most rounds.
 const MAX_ROUNDS: i64 = 100;
+/// The most single queries of a round.
+const MAX_QUERIES: i64 = 10_000;
 /// The most queries of a labelled set that can be asked for.
-const MAX_QUERIES: i64 = 1_000_000_000;
+const MAX_QUALITY_QUERIES: i64 = 1_000_000_000;
 
 /// `bench:` as typed.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
@@ -35,6 +37,8 @@ pub(super) struct BenchSection {
     mixes: Option<At<Vec<At<String>>>>,
     #[serde(default, deserialize_with = "given")]
     rounds: Option<At<i64>>,
+    #[serde(default, deserialize_with = "given")]
+    queries: Option<At<i64>>,
     #[serde(default, deserialize_with = "given")]
     corpus: Option<At<String>>,
     #[serde(default, deserialize_with = "given")]
@@ -60,6 +64,8 @@ pub struct BenchPlan {
     pub mixes: Vec<String>,
     /// Rounds after the warm-up.
     pub rounds: Option<usize>,
+    /// Single queries of a round.
+    pub queries: Option<usize>,
     /// A file of texts, relative to the project's root.
     pub corpus: Option<String>,
     /// The folder of a labelled set, relative to the project's root.
@@ -92,9 +98,10 @@ impl BenchPlan {
             })?,
             mixes: each(check, "mixes", &section.mixes, |at| mix(check, at))?,
             rounds: number("rounds", &section.rounds, MAX_ROUNDS)?,
+            queries: number("queries", &section.queries, MAX_QUERIES)?,
             corpus: line("corpus", &section.corpus)?,
             quality: line("quality", &section.quality)?,
-            quality_queries: number("quality_queries", &section.quality_queries, MAX_QUERIES)?,
+            quality_queries: number("quality_queries", &section.quality_queries, MAX_QUALITY_QUERIES)?,
         };
         match (&section.quality_queries, &plan.quality) {
             (Some(at), None) => Err(check
@@ -140,7 +147,7 @@ mod tests {
     #[test]
     fn every_key_says_what_is_measured() {
         let all = "bench:\n  models: [a, ./b]\n  runtimes: [onnx, mlx]\n  precisions: [f32, q8]\n  threads: [1, 2]\n  token_budgets: [512]\n  \
-                   mixes: [mixed, 32]\n  rounds: 3\n  corpus: t.jsonl\n  quality: data/set\n  quality_queries: 50";
+                   mixes: [mixed, 32]\n  rounds: 3\n  queries: 20\n  corpus: t.jsonl\n  quality: data/set\n  quality_queries: 50";
         let found = plan(all).expect("valid");
         assert_eq!(found.models, ["a", "./b"]);
         assert_eq!(found.runtimes, [RuntimeChoice::Onnx, RuntimeChoice::Mlx]);
@@ -149,6 +156,7 @@ mod tests {
         assert_eq!((found.mixes, found.rounds), (vec!["mixed".to_owned(), "32".to_owned()], Some(3)));
         assert_eq!((found.corpus.as_deref(), found.quality.as_deref()), (Some("t.jsonl"), Some("data/set")));
         assert_eq!(found.quality_queries, Some(50));
+        assert_eq!(found.queries, Some(20));
         assert_eq!(plan("").expect("none"), BenchPlan::default());
         assert_eq!(plan("bench: {}").expect("empty"), BenchPlan::default());
     }

@@ -59,6 +59,7 @@ projections:
 #   token_budgets: [1024]
 #   mixes: [mixed, 32]     # mixed: the texts as they are; a number: texts and queries of so many tokens
 #   rounds: 5
+#   queries: 200
 #   corpus: texts.jsonl    # absent: the project's own texts
 #   quality: data/scifact  # a labelled set in BEIR's layout
 #   quality_queries: 100   # absent: all of them

@@ -247,7 +247,7 @@ fn a_recipe_says_what_is_measured() {
     place.write("texts.txt", TEXTS.join("\n"));
     place.write(
         ".patina/oxidize.yaml",
-        "version: 1\nembedding_model: ./model/\nbench:\n  precisions: [f32]\n  threads: [1, 2]\n  token_budgets: [64]\n  mixes: [16]\n  rounds: 1\n  corpus: texts.txt\n",
+        "version: 1\nembedding_model: ./model/\nbench:\n  precisions: [f32]\n  threads: [1, 2]\n  token_budgets: [64]\n  mixes: [16]\n  rounds: 1\n  queries: 5\n  corpus: texts.txt\n",
     );
     // Neither it nor the command line names a runtime: all that this build carries are measured.
     let carried: &[&str] = if cfg!(backend_mlx) { &["onnx", "mlx"] } else { &["onnx"] };
@@ -255,6 +255,7 @@ fn a_recipe_says_what_is_measured() {
     let cells = result["cells"].as_array().unwrap();
     assert_eq!(cells.len(), carried.len(), "the command line comes first: {result}");
     assert_eq!(result["rounds"], 1);
+    assert_eq!(result["pins"]["queries"], 5);
     for (cell, runtime) in cells.iter().zip(carried) {
         let asked = json!({"model": "./model/", "runtime": runtime, "precision": "f32", "threads": 1, "token_budget": 64, "mix": "16"});
         assert_eq!((&cell["asked"], &cell["measured"]["tokens"]), (&asked, &json!(16 * 7)), "{cell}");

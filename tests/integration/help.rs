@@ -675,6 +675,7 @@ fn help_of_bench() {
           --markdown <FILE>      Write it as Markdown to this file too
           --html <FILE>          Write it as one HTML page with charts to this file too
           --rounds <N>           Rounds after the warm-up [default: 5]
+          --queries <N>          Queries that are asked one by one in each round [default: 200]
       -C, --project <DIR>        Work on the project in this folder instead of the one around the
                                  current folder
           --quality-queries <N>  Ask only the first N queries of the labelled set; all of its documents

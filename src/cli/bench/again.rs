@@ -51,7 +51,8 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         (None, None) => None,
     };
     let rounds = arguments.rounds.map_or(there.rounds.clamp(1, super::MOST_ROUNDS as usize), |n| n as usize);
-    let plan = place.plan(cells, corpus, quality, rounds, arguments.common.timeout, job)?;
+    let queries = there.pins.queries.clamp(1, super::MOST_QUERIES as usize);
+    let plan = place.plan(cells, corpus, quality, (rounds, queries), arguments.common.timeout, job)?;
     same_models(&there, &plan, &arguments.result)?;
     if let (Some(pinned), Some(found)) = (&there.pins.quality, &plan.pins.quality)
         && pinned.files != found.files

@@ -117,7 +117,7 @@ impl Model {
 
     /// The whole forward pass, from the batch's ids to `[rows, dimensions]`.
     pub fn forward<O: Ops>(&self, ops: &mut O) -> Result<O::Tensor> {
-        let hidden = self.architecture.forward(ops)?;
+        let hidden = self.architecture.forward(ops, self.head.only())?;
         self.head.forward(ops, hidden)
     }
 }

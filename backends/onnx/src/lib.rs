@@ -30,7 +30,7 @@ pub const ENABLED: bool = cfg!(feature = "enabled");
 
 /// The version of the graphs that this backend generates: part of what vectors are reproduced by, and pinned by lockfiles. Raise it when
 /// a change of `graph.rs`, or of what it records, can alter a value of a model that ran before.
-pub const GRAPH_VERSION: u32 = 2;
+pub const GRAPH_VERSION: u32 = 3;
 
 /// The number formats that it computes in.
 pub const PRECISIONS: &[Precision] = &[Precision::F32, Precision::Int8];

@@ -131,6 +131,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         return summary(context, path, &found, true);
     }
     let mut embedder = Embedder::open(settings)?;
+    embedder.notes().iter().for_each(|note| context.report.note(note));
     facts.dimensions = embedder.info().dimensions;
     let kind = match arguments.kind {
         Kind::Query => TextKind::Query,

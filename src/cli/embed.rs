@@ -113,7 +113,9 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         None => {
             let project = Project::find(context.project.as_deref())?;
             let mut setup = setup::for_project(&project, &overrides, Purpose::Bulk)?;
-            setup.measure(|| measured::Texts::of_project(Store::open_existing(&project.database()).ok().as_ref()), job)?;
+            if setup.measure(|| measured::Texts::of_project(Store::open_existing(&project.database()).ok().as_ref()), job)? {
+                job.progress.note(&measured::told(&setup.choice, &setup.settings));
+            }
             (setup.plan.embedding_model.to_string(), setup.settings)
         }
     };

@@ -30,6 +30,24 @@ pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::R
     })
 }
 
+/// Like [`write_atomic`]; gives the SHA-256 of what was written.
+pub fn write_hashed(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<String> {
+    struct Hashed<'a>(&'a mut dyn Write, &'a mut Sha256);
+    impl Write for Hashed<'_> {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let written = self.0.write(bytes)?;
+            self.1.update(&bytes[..written]);
+            Ok(written)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            self.0.flush()
+        }
+    }
+    let mut hash = Sha256::new();
+    write_atomic(path, |out| fill(&mut Hashed(out, &mut hash)))?;
+    Ok(hex(&hash.finalize()))
+}
+
 /// Like [`write_atomic`] for libraries that want a path of their own to write to.
 pub fn replace_file(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     // What a link names is replaced, not the link.

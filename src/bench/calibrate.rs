@@ -4,7 +4,6 @@
 //! A default is left only for what is faster beyond noise: in every round, and by [`MARGIN`] in the median. So the choice is the same
 //! on the same figures, and equal ones come to the defaults.
 
-mod load;
 mod race;
 mod record;
 #[cfg(test)]
@@ -14,6 +13,8 @@ use std::time::Instant;
 
 use patina_backend::{Precision, Runtime};
 
+use crate::bench::spread;
+use crate::bench::usage::Watch;
 use crate::embed::select::{self, Choice, Refusal};
 use crate::embed::{Embedder, Input, Order, Settings, TOKEN_BUDGET, TextKind};
 use crate::error::{Error, ErrorKind, Result};
@@ -89,12 +90,12 @@ pub fn measure(
     let runtimes = select::candidates(settings.precision);
     let space = Space::new(&runtimes, blank.machine.threads, |runtime| select::device(runtime).is_ok_and(|device| device == "cpu"));
     let mut real = Real { settings, texts, sample: Vec::new(), begun: Instant::now(), job };
-    let before = load::Load::now();
+    let watch = Watch::begin();
     job.progress.begin("measuring runtimes, token budgets and threads", None, "runs");
     let raced = race::race(&mut real, &space, stay.map(|stay| stay.runtime().name()));
     job.progress.end("");
     let (comparisons, mut left_out) = raced?;
-    let other_load = load::Load::now().zip(before).map(|(now, before)| now.of_others_since(before));
+    let other_load = watch.others().map(|share| (100.0 * share).round() as u8);
     if let Some(percent) = other_load.filter(|&percent| percent > MOST_OTHER_LOAD) {
         left_out.push(format!(
             "other programs took {percent}% of the machine: the comparison of threads does not count; `patina calibrate` measures anew"
@@ -236,7 +237,7 @@ fn winner(comparison: &Comparison) -> &Timed {
 
 fn beats(row: &Timed, other: &Timed) -> bool {
     let rounds = ratios(row, other);
-    rounds.len() >= LEAST_ROUNDS && rounds[0] > 1.0 && rounds[rounds.len() / 2] >= MARGIN
+    rounds.len() >= LEAST_ROUNDS && rounds[0] > 1.0 && spread::median(&rounds) >= MARGIN
 }
 
 /// How much faster one was in each round, sorted.
@@ -249,14 +250,14 @@ fn ratios(row: &Timed, other: &Timed) -> Vec<f64> {
 
 fn ratio(row: &Timed, other: &Timed) -> Option<f64> {
     let ratios = ratios(row, other);
-    ratios.get(ratios.len() / 2).copied()
+    (!ratios.is_empty()).then(|| spread::median(&ratios))
 }
 
-/// The middle rate of some rounds.
+/// The median rate of some rounds, to a whole number.
 pub fn median(rates: &[u64]) -> Option<u64> {
-    let mut rates = rates.to_vec();
-    rates.sort_unstable();
-    rates.get(rates.len() / 2).copied()
+    let mut sorted: Vec<f64> = rates.iter().map(|&rate| rate as f64).collect();
+    sorted.sort_by(f64::total_cmp);
+    (!sorted.is_empty()).then(|| spread::median(&sorted).round() as u64)
 }
 
 /// What is said where there is no measurement, and `auto`'s choice or the project's own runtime stands in.

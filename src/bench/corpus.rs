@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::bench::result;
 use crate::error::{Error, Result};
 use crate::fs;
+use crate::store::Store;
 
 /// Bytes of a corpus that are read.
 const LIMIT: u64 = 1 << 30;
@@ -31,6 +32,14 @@ pub struct Corpus {
     pub name: String,
     /// At least one.
     pub texts: Vec<String>,
+}
+
+/// Texts of a project, at most `most`: every n-th chunk by id, which is as good as by chance. None if it has no chunks.
+pub fn project_texts(store: &Store, most: usize) -> Result<Vec<String>> {
+    let keys = store.chunk_keys()?;
+    let step = keys.len().div_ceil(most).max(1);
+    let ids: Vec<u64> = keys.iter().step_by(step).map(|key| key.0).collect();
+    Ok(store.chunks_by_id(&ids)?.iter().map(|chunk| chunk.embed_text()).collect())
 }
 
 #[derive(Deserialize)]

@@ -1,8 +1,9 @@
 //! The floating-point operations of a forward pass, counted by running it over an [`Ops`] that counts and computes nothing.
 //!
 //! A product of matrices counts two for each multiplication; attention counts both of its products over all pairs of a row's tokens,
-//! whatever its reach. What is done number by number (norms, activations, sums) is not counted, nor is padding. For a BERT that is
-//! 2 x parameters of its linear layers x tokens + 4 x layers x hidden x the sum over rows of length².
+//! whatever its reach, and where one token of each row alone is pooled, in the last layer over the pairs of that token with its row: what
+//! follows that layer's keys and values is counted once a row, as it is done. What is done number by number (norms, activations, sums) is not counted, nor is padding. For a BERT that is
+//! 2 x parameters of its linear layers x tokens + 4 x layers x hidden x the sum over rows of length², if it pools all tokens.
 
 use patina_backend::{
     Activation, Attention, Averaging, Bias, LayerNorm, Linear, Model, Ops, Param, Result as BackendResult, RmsNorm, Token,
@@ -112,13 +113,30 @@ impl Ops for Counter {
         Ok(Lines::Tokens)
     }
 
-    fn attention(&mut self, q: &Lines, _: &Lines, _: &Lines, attention: &Attention, _: Option<&Lines>) -> BackendResult<Lines> {
-        self.cost.square += 4.0 * (attention.heads * attention.head_size) as f64;
+    fn attention(
+        &mut self,
+        q: &Lines,
+        _: &Lines,
+        _: &Lines,
+        attention: &Attention,
+        _: Option<&Lines>,
+        only: Option<Token>,
+    ) -> BackendResult<Lines> {
+        let operations = 4.0 * (attention.heads * attention.head_size) as f64;
+        match only {
+            None => self.cost.square += operations,
+            // One query meets each of its row's keys.
+            Some(_) => self.cost.token += operations,
+        }
         Ok(*q)
     }
 
     fn take(&mut self, _: &Lines, _: Token) -> BackendResult<Lines> {
         Ok(Lines::Rows)
+    }
+
+    fn single(&mut self, x: &Lines) -> BackendResult<Lines> {
+        Ok(*x)
     }
 
     fn average(&mut self, _: &Lines, _: Averaging) -> BackendResult<Lines> {
@@ -137,6 +155,8 @@ impl Ops for Counter {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use patina_backend::{ModelOptions, Pooling};
 
     use super::*;
 
@@ -157,6 +177,36 @@ mod tests {
         assert_eq!((cost.square, cost.row), (4.0 * layers * hidden, 0.0));
         let tally = Tally { rows: 2, tokens: 7, places: 8, squares: 25 };
         assert_eq!(cost.flops(&tally), 7.0 * cost.token + 25.0 * cost.square);
+    }
+
+    /// In the last layer only keys and values are of all tokens where one token of each row is pooled; mean pooling needs all.
+    #[test]
+    fn one_pooled_token_spares_the_rest_of_the_last_layer() {
+        let of = |name: &str, pooling| {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/golden").join(name);
+            let model = Model::open_with(&folder, &ModelOptions { dimensions: None, pooling: Some(pooling) }).expect(name);
+            Cost::of(&model).expect("a cost")
+        };
+        let model = golden("bert-mean");
+        let config: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(model.folder().join("config.json")).expect("config")).expect("JSON");
+        let number = |key: &str| config[key].as_f64().expect(key);
+        let (layers, hidden, inner) = (number("num_hidden_layers"), number("hidden_size"), number("intermediate_size"));
+        for pooling in [Pooling::Cls, Pooling::LastToken] {
+            let cost = of("bert-mean", pooling);
+            let pooled = 2.0 * (2.0 * hidden * hidden + 2.0 * hidden * inner);
+            let layer = 2.0 * (4.0 * hidden * hidden + 2.0 * hidden * inner);
+            assert_eq!(cost.token, layers * layer - pooled + 4.0 * hidden, "{pooling:?}");
+            assert_eq!((cost.square, cost.row), (4.0 * (layers - 1.0) * hidden, pooled), "{pooling:?}");
+        }
+        for pooling in [Pooling::Mean, Pooling::Max, Pooling::WeightedMean, Pooling::MeanSqrtLength] {
+            assert_eq!(of("bert-mean", pooling), Cost::of(&model).expect("a cost"), "{pooling:?}");
+        }
+        // Every shape of layers, weights of queries, keys and values in one among them.
+        for name in ["modernbert-cls-gte", "qwen3-lasttoken", "gte-new-cls", "nomic-bert-mean", "mpnet-mean", "jina-bert-code"] {
+            let (one, all) = (of(name, Pooling::Cls), of(name, Pooling::Mean));
+            assert!(one.token < all.token && one.square < all.square && one.row > all.row, "{name}: {one:?} {all:?}");
+        }
     }
 
     #[test]

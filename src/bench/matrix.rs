@@ -3,15 +3,11 @@
 use crate::bench::result::Asked;
 use crate::embed::select;
 use crate::error::{Error, Result};
+use crate::recipe::{FEWEST_TOKENS, MOST_TOKENS};
 use patina_backend::{Precision, Runtime};
 
 /// The most cells of one run.
 const MOST_CELLS: usize = 500;
-
-/// The shortest texts of one length: two special tokens and one of the text, as the least `max_tokens` of a recipe.
-const SHORTEST: usize = 3;
-/// The longest.
-const LONGEST: usize = 131_072;
 
 /// How long the texts are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,9 +23,9 @@ impl Mix {
     pub fn parse(word: &str) -> Result<Mix> {
         match word.parse() {
             _ if word == "mixed" => Ok(Mix::Mixed),
-            Ok(tokens) if (SHORTEST..=LONGEST).contains(&tokens) => Ok(Mix::Length(tokens)),
+            Ok(tokens) if (FEWEST_TOKENS..=MOST_TOKENS).contains(&tokens) => Ok(Mix::Length(tokens)),
             _ => Err(Error::usage(format!("{word:?} is no mix of lengths"))
-                .hint(format!("write `mixed` for the texts as they are, or a number of tokens from {SHORTEST} to {LONGEST}"))),
+                .hint(format!("write `mixed` for the texts as they are, or a number of tokens from {FEWEST_TOKENS} to {MOST_TOKENS}"))),
         }
     }
 

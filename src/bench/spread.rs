@@ -62,12 +62,12 @@ impl Latency {
 }
 
 /// Of sorted values: the middle one, or the mean of the two.
-pub(super) fn median(sorted: &[f64]) -> f64 {
+pub(in crate::bench) fn median(sorted: &[f64]) -> f64 {
     percentile(sorted, 0.5)
 }
 
 /// Linear interpolation between the sorted values, as NumPy's default; NaN of none.
-pub(super) fn percentile(sorted: &[f64], share: f64) -> f64 {
+fn percentile(sorted: &[f64], share: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
     let at = share * last as f64;
     let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);

@@ -113,7 +113,9 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         None => {
             let project = Project::find(context.project.as_deref())?;
             let mut setup = setup::for_project(&project, &overrides, Purpose::Bulk)?;
-            setup.measure(|| measured::Texts::of_project(Store::open_existing(&project.database()).ok().as_ref()), job)?;
+            if setup.measure(|| measured::Texts::of_project(Store::open_existing(&project.database()).ok().as_ref()), job)? {
+                job.progress.note(&measured::told(&setup.choice, &setup.settings));
+            }
             (setup.plan.embedding_model.to_string(), setup.settings)
         }
     };
@@ -131,6 +133,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         return summary(context, path, &found, true);
     }
     let mut embedder = Embedder::open(settings)?;
+    embedder.notes().iter().for_each(|note| context.report.note(note));
     facts.dimensions = embedder.info().dimensions;
     let kind = match arguments.kind {
         Kind::Query => TextKind::Query,

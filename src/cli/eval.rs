@@ -114,6 +114,7 @@ fn sts(context: &Context, arguments: Sts) -> Result<()> {
         Prompt::Document => TextKind::Document,
     };
     let mut embedder = Embedder::open(settings.clone())?;
+    embedder.notes().iter().for_each(|note| context.report.note(note));
     let engine = EngineReport::new(&name, &settings, &embedder);
     let progress = context.report.progress();
     let report = set.evaluate(engine, &mut embedder, kind, Job::new(progress.as_ref(), &context.cancel))?;
@@ -146,6 +147,7 @@ fn beir(context: &Context, arguments: Beir) -> Result<()> {
         Mode::Vector | Mode::Hybrid => {
             let (name, settings) = arguments.model.settings(context)?;
             let mut embedder = Embedder::open(settings.clone())?;
+            embedder.notes().iter().for_each(|note| context.report.note(note));
             let engine = EngineReport::new(&name, &settings, &embedder);
             retrieval::evaluate(&set, mode, Some((engine, &mut embedder)), job)?
         }

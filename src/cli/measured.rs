@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use patina_backend::Runtime;
 
 use crate::bench::calibrate::{self, Recorded, Stay};
+use crate::bench::corpus::project_texts;
 use crate::bench::parity::sample_texts;
 use crate::cli::machine;
 use crate::embed::select::{self, Choice};
@@ -46,13 +47,10 @@ impl Texts {
         Texts { texts: sample_texts(), from: "built in" }
     }
 
-    /// Every n-th chunk of a project, by id, which is as good as by chance; the built-in ones if it has none.
+    /// Some of a project, or the built-in ones if it has none.
     pub fn of_project(store: Option<&Store>) -> Result<Texts> {
         let Some(store) = store else { return Ok(Texts::built_in()) };
-        let keys = store.chunk_keys()?;
-        let step = keys.len().div_ceil(PROJECT_TEXTS).max(1);
-        let ids: Vec<u64> = keys.iter().step_by(step).map(|key| key.0).collect();
-        let texts: Vec<String> = store.chunks_by_id(&ids)?.iter().map(|chunk| chunk.embed_text()).collect();
+        let texts = project_texts(store, PROJECT_TEXTS)?;
         Ok(if texts.is_empty() { Texts::built_in() } else { Texts { texts, from: "the project's" } })
     }
 }

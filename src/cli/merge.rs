@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 use crate::fs;
 use crate::progress::Job;
 
+/// Files that are open beside the shards: the output, the terminal, libraries.
+const SPARE_FILES: usize = 64;
 /// Shards that are missing and named.
 const NAMED: usize = 10;
 
@@ -40,7 +42,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let job = Job::new(progress.as_ref(), &context.cancel);
     progress.begin("merging", Some(facts.rows), "vectors");
     let beside = Beside { dimensions: facts.dimensions, ids: facts.ids.is_some(), id_kind: facts.ids, shard: false };
-    fs::replace_file(path, |aside| {
+    let written = fs::replace_file(path, |aside| {
         let mut out = VectorsOut::begin(form, aside, path, beside)?;
         let of = shards.len() as u64;
         for row in 0..facts.rows {
@@ -59,7 +61,8 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
             }
         }
         out.finish(&facts)
-    })?;
+    });
+    written.map_err(|error| too_many(error, shards.len()))?;
     progress.end("");
     if facts.ids.is_some() && form == Form::Npy {
         context.report.note("note: a .npy file has no place for ids; they were left out");
@@ -77,11 +80,26 @@ fn wrong_row(file: &ShardFile, what: &str) -> Error {
     Error::corrupt(format!("the shard {what}")).at(&file.path).hint("embed this shard again")
 }
 
+/// Rows are dealt over all shards, which are read side by side: each needs an open file, and the system has a limit of them.
+fn too_many(error: Error, shards: usize) -> Error {
+    /// `EMFILE` on Unix, `ERROR_TOO_MANY_OPEN_FILES` on Windows.
+    const NO_MORE_FILES: i32 = if cfg!(windows) { 4 } else { 24 };
+    let system = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    match system.and_then(std::io::Error::raw_os_error) {
+        Some(NO_MORE_FILES) => {
+            Error::failed(format!("{shards} shards are read side by side, and the system lets this process open fewer files"))
+                .hint(format!("run `ulimit -n {}` before it, in the same shell", (shards + SPARE_FILES).next_multiple_of(1024)))
+                .caused_by(error)
+        }
+        _ => error,
+    }
+}
+
 /// All shards in their order: each there once, and all of the same input, model and settings.
 fn open(paths: &[PathBuf]) -> Result<Vec<ShardFile>> {
     let mut shards: Vec<ShardFile> = Vec::new();
     for path in paths {
-        let file = ShardFile::open(path)?;
+        let file = ShardFile::open(path).map_err(|error| too_many(error, paths.len()))?;
         let Some(shard) = file.facts.shard else {
             return Err(Error::usage("the file is no shard: it has all vectors of its input").at(path).hint("leave it out"));
         };

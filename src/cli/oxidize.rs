@@ -190,6 +190,7 @@ fn embed_missing(store: &Store, setup: &Setup, job: Job<'_>) -> Result<usize> {
         return Ok(0);
     }
     let mut embedder = Embedder::open(setup.settings.clone())?;
+    embedder.notes().iter().for_each(|note| job.progress.note(note));
     job.progress.begin("embedding", Some(total), "chunks");
     let mut embedded = 0;
     let mut after = None;

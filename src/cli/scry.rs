@@ -69,7 +69,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
             }
             (None, search(&store, None, None, &question, &options)?)
         }
-        _ => with_vectors(&project, &store, &arguments, &question, &options)?,
+        _ => with_vectors(context, &project, &store, &arguments, &question, &options)?,
     };
     let answer = Answer { question: &question, mode: options.mode, projection: projection.as_deref(), hits: &hits };
     context.report.result(&answer, |style| text(&hits, &options, style))
@@ -98,6 +98,7 @@ fn options(arguments: &Arguments) -> Result<Options> {
 
 /// Search that needs the question's vector. The indexes are checked before the model is loaded: a stale one is refused at once.
 fn with_vectors(
+    context: &Context,
     project: &Project,
     store: &Store,
     arguments: &Arguments,
@@ -118,7 +119,9 @@ fn with_vectors(
     let vectors = setup.vectors(store)?;
     let base = Exact { index: &base, vectors: &vectors };
     let projected = projection(arguments, options.mode, &setup, store)?;
-    let vector = Embedder::open(setup.settings.clone())?.embed_query(question)?;
+    let mut embedder = Embedder::open(setup.settings.clone())?;
+    embedder.notes().iter().for_each(|note| context.report.note(note));
+    let vector = embedder.embed_query(question)?;
     let projected = match projected {
         Some((name, projection, index)) => Some((name, projection.apply(&vector)?, index)),
         None => None,

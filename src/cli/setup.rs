@@ -14,7 +14,7 @@ use crate::index::{Expected, Manifest};
 use crate::model::{Cache, ModelFolder, ModelRef, PromptKind};
 use crate::progress::Job;
 use crate::recipe::lock::{CalibrationPins, Lock};
-use crate::recipe::{ModelFacts, Plan, PromptsPlan, RuntimeChoice, default_group_size};
+use crate::recipe::{MOST_TOKENS, ModelFacts, Plan, PromptsPlan, RuntimeChoice, default_group_size};
 use crate::store::{Store, StoredVectors};
 
 /// The variable that overrides the recipe's runtime; `--runtime` overrides it in turn.
@@ -22,9 +22,6 @@ const RUNTIME_VARIABLE: &str = "PATINA_RUNTIME";
 
 /// The most threads that can be asked for: each costs memory whether it has work or not.
 const MOST_THREADS: usize = 256;
-
-/// The most tokens of a batch that can be asked for, as in a recipe.
-const LARGEST_TOKEN_BUDGET: usize = 131_072;
 
 /// The fewest dimensions that can be asked for, as in a recipe.
 const FEWEST_DIMENSIONS: usize = 8;
@@ -104,8 +101,8 @@ impl Overrides {
 
     fn token_budget(&self, recipe: Option<usize>) -> Result<usize> {
         match self.token_budget.or(recipe) {
-            Some(tokens) if !(1..=LARGEST_TOKEN_BUDGET).contains(&tokens) => {
-                Err(Error::usage(format!("--token-budget is {tokens}; it must be 1 to {LARGEST_TOKEN_BUDGET}"))
+            Some(tokens) if !(1..=MOST_TOKENS).contains(&tokens) => {
+                Err(Error::usage(format!("--token-budget is {tokens}; it must be 1 to {MOST_TOKENS}"))
                     .hint(format!("leave it out for {TOKEN_BUDGET}")))
             }
             tokens => Ok(tokens.unwrap_or(TOKEN_BUDGET)),
@@ -219,13 +216,13 @@ pub(super) fn for_project(project: &Project, overrides: &Overrides, purpose: Pur
 }
 
 impl Setup {
-    /// Where the runtime is `measured` and nothing was measured on this machine: measures now. For runs that store vectors.
-    pub fn measure(&mut self, texts: impl FnOnce() -> Result<Texts>, job: Job<'_>) -> Result<()> {
-        let (Some(measuring), None, Some(_)) = (&self.measuring, &self.calibration, &self.settings.tokenizer) else { return Ok(()) };
+    /// Where the runtime is `measured` and nothing was measured on this machine: measures now, and gives whether it did. For
+    /// runs that store vectors.
+    pub fn measure(&mut self, texts: impl FnOnce() -> Result<Texts>, job: Job<'_>) -> Result<bool> {
+        let (Some(measuring), None, Some(_)) = (&self.measuring, &self.calibration, &self.settings.tokenizer) else { return Ok(false) };
         (self.choice, self.calibration, _) = measuring.measure(&mut self.settings, &Cache::open()?, &texts()?, false, job)?;
         self.fingerprint = fingerprint(&self.settings);
-        job.progress.note(&measured::told(&self.choice, &self.settings));
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -106,6 +106,7 @@ pub struct Tally {
 /// A model that is loaded and ready.
 pub struct Embedder {
     engine: EngineThread,
+    notes: Vec<String>,
     tokenizer: Option<Tokenizer>,
     /// Leading tokens of a query and of a document that take no part in the pooling.
     left_out: (usize, usize),
@@ -127,7 +128,10 @@ impl Embedder {
         // Each takes its time, and a question waits for both.
         let (tokenizer, engine) = std::thread::scope(|scope| {
             let tokenizer = std::thread::Builder::new().stack_size(TOKENIZER_STACK).spawn_scoped(scope, open_tokenizer);
-            let engine = select::loader(&settings).and_then(|load| EngineThread::start(move || load(model)));
+            let engine = select::loader(&settings).and_then(|(load, kept)| {
+                let engine = EngineThread::start(move || load(model))?;
+                Ok((engine, kept.map_or_else(Vec::new, |kept| kept.notes())))
+            });
             (tokenizer.map(|thread| thread.join()), engine)
         });
         let tokenizer = tokenizer.map_err(|e| Error::failed(format!("the tokenizer's thread cannot be started: {e}")))?;
@@ -137,12 +141,18 @@ impl Embedder {
             _ => Ok(0),
         };
         let left_out = (left_out(&settings.query_prompt)?, left_out(&settings.document_prompt)?);
-        Ok(Embedder { engine: engine?, tokenizer, left_out, fingerprint: fingerprint(&settings), settings, tally: Tally::default() })
+        let (engine, notes) = engine?;
+        Ok(Embedder { engine, notes, tokenizer, left_out, fingerprint: fingerprint(&settings), settings, tally: Tally::default() })
     }
 
     /// What the engine is.
     pub fn info(&self) -> &EngineInfo {
         self.engine.info()
+    }
+
+    /// What the user should know of how it was loaded.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The fingerprint of the vectors.

@@ -4,6 +4,7 @@ mod batches;
 mod embedder;
 mod engine_thread;
 mod fingerprint;
+mod kept;
 pub mod provision;
 pub mod select;
 mod token_file;

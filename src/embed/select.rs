@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use cfg_if::cfg_if;
-use patina_backend::{EmbeddingEngine, EngineError, Model, Precision, Runtime};
+use patina_backend::{EmbeddingEngine, EngineError, Keep, Model, Precision, Runtime};
 use serde::Serialize;
 
 use crate::embed::Settings;
+use crate::embed::kept::Kept;
 use crate::embed::provision;
 use crate::error::{Error, Result};
+use crate::model::cache::cache_root;
 use crate::recipe::RuntimeChoice;
 use crate::recipe::lock::Setting;
 
@@ -151,13 +153,15 @@ fn missing(runtime: Runtime) -> Error {
 /// A function that makes the engine on the thread that will own it.
 type Loader = Box<dyn FnOnce(Arc<Model>) -> Result<Box<dyn EmbeddingEngine>, EngineError> + Send>;
 
-/// Finds what the runtime of `settings` needs on this machine.
-pub(super) fn loader(settings: &Settings) -> Result<Loader> {
-    match settings.runtime {
+/// Finds what the runtime of `settings` needs on this machine, and where what it derives from the model's weights is kept.
+pub(super) fn loader(settings: &Settings) -> Result<(Loader, Option<Arc<Kept>>)> {
+    let kept = cache_root().and_then(|cache| Kept::of(settings, &cache));
+    let load: Loader = match settings.runtime {
         Runtime::Onnx => {
             let provision::Located { path: library, origin, .. } = provision::find(&provision::Places::of_this_machine())?;
-            let options = patina_onnx::Options { library, threads: settings.threads, precision: settings.precision };
-            Ok(Box::new(move |model| patina_onnx::load(model, &options).map_err(|error| for_named(error, origin))))
+            let keep = kept.clone().map(|kept| kept as Arc<dyn Keep>);
+            let options = patina_onnx::Options { library, threads: settings.threads, precision: settings.precision, keep };
+            Box::new(move |model| patina_onnx::load(model, &options).map_err(|error| for_named(error, origin)))
         }
         Runtime::Mlx => {
             let options = patina_mlx::Options {
@@ -166,9 +170,10 @@ pub(super) fn loader(settings: &Settings) -> Result<Loader> {
                 threads: settings.threads,
                 ..patina_mlx::Options::default()
             };
-            Ok(Box::new(move |model| patina_mlx::load(model, &options)))
+            Box::new(move |model| patina_mlx::load(model, &options))
         }
-    }
+    };
+    Ok((load, kept))
 }
 
 /// Installing a library does not help as long as the user's variable names another one.

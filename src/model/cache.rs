@@ -37,7 +37,8 @@ fn root_from(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     Some(folder.join("patina"))
 }
 
-/// The cache folder. Imported models lie in `models/<name>`, runtimes in `runtime`, hashes of files in `stamps`, what was fetched from the
+/// The cache folder. Imported models lie in `models/<name>`, runtimes in `runtime`, hashes of files in `stamps`, weights that a
+/// backend derived in `derived/<identity>`, what was fetched from the
 /// hub in `hub/<owner>--<name>/<commit>.json`; the fetched files themselves lie in the cache of the hub's clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cache {

@@ -21,6 +21,8 @@ const MAX_BYTES: u64 = 1 << 20;
 /// The most bytes of a file that the hub keeps in git itself; it takes none of more than ten million.
 const MAX_IN_GIT: u64 = 64 << 20;
 const VERSION: u32 = 1;
+/// Stamp files that are looked at, at most, when one is written.
+const LOOKED_AT: usize = 256;
 
 #[derive(Serialize, Deserialize)]
 struct Entry {
@@ -103,6 +105,7 @@ impl ModelFolder {
         job.progress.end("");
         // Without the stamps the next run is slower and nothing else: a cache that cannot be written is no error here.
         let _ = write(&path, Stamps { version: VERSION, folder: self.path().to_path_buf(), files: keep });
+        prune(&path);
         self.unchanged(Identity::of(files))
     }
 
@@ -194,7 +197,57 @@ fn read(path: &Path, folder: &Path) -> BTreeMap<String, Entry> {
     }
 }
 
+/// Removes stamps of folders that are gone. A model is hashed seldom, and slowly against a look at some small files; of very many those that
+/// the system lists first are looked at.
+fn prune(written: &Path) {
+    let Some(folder) = written.parent() else { return };
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten().take(LOOKED_AT) {
+        let path = entry.path();
+        let is_one = path != written && path.extension().is_some_and(|extension| extension == "json");
+        let bytes = is_one.then(|| fs::read_limited(&path, MAX_BYTES).ok()).flatten();
+        let stamps = bytes.and_then(|bytes| serde_json::from_slice::<Stamps>(&bytes).ok());
+        // A folder that cannot be looked at may come back; one that is not there any more cannot say more than its absence.
+        if stamps.is_some_and(|stamps| stamps.folder.is_absolute() && matches!(stamps.folder.try_exists(), Ok(false))) {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
 fn write(path: &Path, stamps: Stamps) -> Result<()> {
     let json = serde_json::to_vec(&stamps).map_err(|e| Error::bug("the stamps cannot be written as JSON").caused_by(e))?;
     fs::write_atomic(path, |out| out.write_all(&json))
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)] // Tests write their inputs as they like.
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_of_folders_that_are_gone_are_removed() {
+        let cache = tempfile::tempdir().expect("a folder");
+        let cache = Cache::at(cache.path());
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/golden/static-model2vec");
+        let copy = |name: &str| {
+            let to = cache.root().join(name);
+            std::fs::create_dir_all(&to).expect("a folder");
+            for entry in std::fs::read_dir(&golden).expect("the golden model").flatten().filter(|entry| entry.path().is_file()) {
+                std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copy");
+            }
+            to
+        };
+        let hash = |folder: &Path| {
+            ModelFolder::open(folder).expect("a model").identity(&cache, Job::silent()).expect("an identity");
+            stamp_file(&cache, folder)
+        };
+        let (gone, stays, last) = (copy("gone"), copy("stays"), copy("last"));
+        let (of_gone, of_stays) = (hash(&gone), hash(&stays));
+        let foreign = of_stays.with_file_name("foreign.json");
+        std::fs::write(&foreign, "{}").expect("write");
+        assert!(of_gone.exists() && of_stays.exists());
+        std::fs::remove_dir_all(&gone).expect("remove");
+        let of_last = hash(&last);
+        assert!(!of_gone.exists(), "nothing asks for it again");
+        assert!(of_stays.exists() && of_last.exists() && foreign.exists());
+    }
 }

@@ -16,7 +16,7 @@ mod values;
 mod yaml;
 
 pub use bench::BenchPlan;
-pub use plan::{ModelFacts, Plan, PromptsPlan, ScrapePlan, default_group_size};
+pub use plan::{FEWEST_TOKENS, MOST_TOKENS, ModelFacts, Plan, PromptsPlan, ScrapePlan, default_group_size};
 pub use projection::{Architecture, Loss, PairSource, ProjectionPlan};
 pub use runtime::{RuntimeChoice, RuntimesPlan};
 pub use scalar::Scalar;

@@ -19,10 +19,14 @@ use crate::fs;
 pub(super) const MAX_THREADS: i64 = 256;
 /// The most tokens of a batch that can be asked for: as many as of one input, which is a batch of its own.
 pub(super) const MAX_TOKEN_BUDGET: i64 = MAX_TOKENS;
-/// The longest input in tokens that can be asked for; the model's own limit is checked when it is opened.
-pub(super) const MAX_TOKENS: i64 = 131_072;
+/// The longest input in tokens that can be asked for, in a recipe or elsewhere; the model's own limit is checked when it is opened.
+pub const MOST_TOKENS: usize = 131_072;
+/// The same among the recipe's numbers.
+pub(super) const MAX_TOKENS: i64 = MOST_TOKENS as i64;
 /// The fewest: two special tokens and one of the text.
-pub(super) const MIN_TOKENS: i64 = 3;
+pub const FEWEST_TOKENS: usize = 3;
+/// The same among the recipe's numbers.
+pub(super) const MIN_TOKENS: i64 = FEWEST_TOKENS as i64;
 /// The fewest dimensions that vectors can be cut to: fewer say next to nothing.
 const MIN_DIMENSIONS: i64 = 8;
 /// The most that can be asked for; the model's own number is checked when it is opened.

@@ -91,7 +91,7 @@ impl ChunkReader for Source {
 }
 
 fn too_large() -> ParquetError {
-    ParquetError::General(format!("a page has more than {} MB", PAGE_LIMIT >> 20))
+    ParquetError::General(format!("a page has more than {} MiB", PAGE_LIMIT >> 20))
 }
 
 /// Reads a page's header. The library asks for a reader where it has read the header already, too, and then reads nothing: what
@@ -142,7 +142,7 @@ impl Budget {
         let bytes = self.0[0].fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         let values = self.0[1].fetch_add(values, Ordering::Relaxed).saturating_add(values);
         if bytes > BATCH_BYTES || values > BATCH_VALUES {
-            let limit = format!("{} MB or {BATCH_VALUES} values", BATCH_BYTES >> 20);
+            let limit = format!("{} MiB or {BATCH_VALUES} values", BATCH_BYTES >> 20);
             return Err(ParquetError::General(format!("a few rows of a column have more than {limit}")));
         }
         Ok(())

@@ -155,7 +155,7 @@ fn vectors(path: &std::path::Path) -> Vec<VectorRow> {
 
 #[test]
 fn a_row_group_is_written_when_it_is_full() {
-    // 32 MB of vectors of 16 KB: 2048 rows each.
+    // 32 MiB of vectors of 16 KiB: 2048 rows each.
     let rows: Vec<_> = (0..2500u64).map(|row| (row * 3, Some(Id::Number(row as i64)), vec![row as f32; 4096])).collect();
     let path = written(&rows, 4096, true);
     assert_eq!(vectors(&path), rows);

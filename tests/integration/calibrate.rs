@@ -70,6 +70,7 @@ fn the_first_run_measures_and_the_second_does_not() {
     first.success();
     assert!(first.err.contains("measuring runtimes, token budgets and threads"), "{first}");
     assert!(first.text().contains("ONNX Runtime (") && first.text().contains("measured on this machine: "), "{first}");
+    assert!(!first.err.contains("measured on this machine: "), "it is told once: {first}");
     let [record] = &project.records()[..] else { panic!("one record") };
     let recorded = std::fs::read(record).unwrap();
 

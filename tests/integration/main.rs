@@ -10,6 +10,7 @@ mod harness;
 mod bad_models;
 mod bench;
 mod calibrate;
+mod derived;
 mod disk;
 mod embed;
 mod eval;

@@ -282,3 +282,20 @@ fn an_interrupted_shard_leaves_nothing() {
     assert!(!place.path("s.parquet").exists());
     assert_eq!(place.left_behind(), Vec::<std::path::PathBuf>::new());
 }
+
+/// Shards are read side by side: more than the system lets a process open are an error that says so, and nothing is left behind.
+#[cfg(unix)]
+#[test]
+fn more_shards_than_files_can_be_open() {
+    let place = place();
+    for form in ["jsonl", "parquet"] {
+        let names = shards(&place, 10, form).join(" ");
+        let ran = place.shell(&format!("ulimit -n 9; exec \"$PATINA\" merge --output merged.npy {names}"));
+        assert_eq!(ran.code, 1, "{ran}");
+        assert!(ran.err.contains("10 shards are read side by side, and the system lets this process open fewer files"), "{ran}");
+        assert!(ran.err.contains("hint: run `ulimit -n 1024` before it, in the same shell"), "{ran}");
+        assert!(!place.path("merged.npy").exists() && place.left_behind().is_empty());
+        place.shell(&format!("exec \"$PATINA\" merge --output merged.npy {names}")).success();
+        std::fs::remove_file(place.path("merged.npy")).unwrap();
+    }
+}

@@ -45,6 +45,7 @@ pub fn run(golden: &Path, load: Load<'_>) {
         // Static models hold formats besides, which they read as they are.
         if Model::open(model).expect("a model").architecture() != crate::architectures::STATIC {
             half_precision_weights(model, load);
+            heads::one_token_alone_is_what_it_is_among_all(model, load);
         }
     }
     let bert = golden.join("bert-mean");

@@ -72,6 +72,17 @@ impl fmt::Display for Precision {
     }
 }
 
+/// Where the weights that an engine computes with come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightsOrigin {
+    /// They are the model's own, in another number format at most.
+    Model,
+    /// They were derived from the model's when it was loaded.
+    Derived,
+    /// They were derived before, and kept.
+    Kept,
+}
+
 /// What an engine is, for reports and for the fingerprint of its vectors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineInfo {
@@ -83,6 +94,8 @@ pub struct EngineInfo {
     pub device: String,
     /// The number format.
     pub precision: Precision,
+    /// Where its weights come from.
+    pub weights: WeightsOrigin,
     /// The architecture, as `model_type` names it.
     pub architecture: String,
     /// Numbers a vector has.

@@ -148,11 +148,20 @@ impl Head {
         matches!(self.steps.last(), Some(Step::Normalize))
     }
 
-    /// `[tokens, hidden]` to `[rows, dimensions]`.
+    /// Which token of each row is all that the pooling reads, if it is one.
+    pub(crate) fn only(&self) -> Option<Token> {
+        match self.pooling() {
+            [mode] => token(*mode),
+            _ => None,
+        }
+    }
+
+    /// `[tokens, hidden]`, or `[rows, hidden]` of the tokens that [`Head::only`] names, to `[rows, dimensions]`.
     pub(crate) fn forward<O: Ops>(&self, ops: &mut O, hidden: O::Tensor) -> Result<O::Tensor> {
         let mut x = hidden;
         for step in &self.steps {
             x = match step {
+                Step::Pool(_) if self.only().is_some() => ops.single(&x)?,
                 Step::Pool(modes) => {
                     let mut parts = modes.iter().map(|&mode| pool(ops, &x, mode)).collect::<Result<Vec<_>>>()?;
                     if parts.len() == 1 { parts.remove(0) } else { ops.concat(&parts)? }
@@ -167,14 +176,26 @@ impl Head {
     }
 }
 
-fn pool<O: Ops>(ops: &mut O, x: &O::Tensor, mode: Pooling) -> Result<O::Tensor> {
+/// The token that a mode reads, if it reads one alone.
+fn token(mode: Pooling) -> Option<Token> {
     match mode {
-        Pooling::Cls => ops.take(x, Token::First),
-        Pooling::LastToken => ops.take(x, Token::Last),
+        Pooling::Cls => Some(Token::First),
+        Pooling::LastToken => Some(Token::Last),
+        Pooling::Max | Pooling::Mean | Pooling::MeanSqrtLength | Pooling::WeightedMean => None,
+    }
+}
+
+fn pool<O: Ops>(ops: &mut O, x: &O::Tensor, mode: Pooling) -> Result<O::Tensor> {
+    if let Some(token) = token(mode) {
+        let x = ops.take(x, token)?;
+        return ops.single(&x);
+    }
+    match mode {
         Pooling::Max => ops.max(x),
         Pooling::Mean => ops.average(x, Averaging::Mean),
         Pooling::MeanSqrtLength => ops.average(x, Averaging::SqrtLength),
         Pooling::WeightedMean => ops.average(x, Averaging::ByPosition),
+        Pooling::Cls | Pooling::LastToken => unreachable!("they read one token"),
     }
 }
 

@@ -4,6 +4,7 @@
 mod architectures;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod derived;
 mod engine;
 mod error;
 mod facts;
@@ -16,7 +17,8 @@ mod pooling;
 mod weights;
 
 pub use architectures::supported as supported_architectures;
-pub use engine::{EmbeddingEngine, Embeddings, EngineInfo, Precision, Runtime, TokenBatch};
+pub use derived::{Derived, DerivedKind, Keep, NewTensor, Numbers, write_derived};
+pub use engine::{EmbeddingEngine, Embeddings, EngineInfo, Precision, Runtime, TokenBatch, WeightsOrigin};
 pub use error::{BatchError, EngineError, Result};
 pub use facts::{EncoderKind, FolderFacts, PoolingFacts};
 pub use folder::ModelFiles;

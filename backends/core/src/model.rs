@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::architectures::{self, Architecture};
-use crate::engine::{EngineInfo, Precision, Runtime};
+use crate::engine::{EngineInfo, Precision, Runtime, WeightsOrigin};
 use crate::error::{EngineError, Result};
 use crate::facts::{EncoderKind, FolderFacts};
 use crate::folder::{CONFIG_LIMIT, read_json};
@@ -101,13 +101,14 @@ impl Model {
         self.architecture.max_tokens()
     }
 
-    /// What an engine that carries this model says of itself.
+    /// What an engine that carries this model, with its own weights, says of itself.
     pub fn info(&self, runtime: Runtime, runtime_version: String, device: &str, precision: Precision) -> EngineInfo {
         EngineInfo {
             runtime,
             runtime_version,
             device: device.to_owned(),
             precision,
+            weights: WeightsOrigin::Model,
             architecture: self.architecture.model_type().to_owned(),
             dimensions: self.dimensions(),
             max_tokens: self.max_tokens(),
@@ -117,7 +118,7 @@ impl Model {
 
     /// The whole forward pass, from the batch's ids to `[rows, dimensions]`.
     pub fn forward<O: Ops>(&self, ops: &mut O) -> Result<O::Tensor> {
-        let hidden = self.architecture.forward(ops)?;
+        let hidden = self.architecture.forward(ops, self.head.only())?;
         self.head.forward(ops, hidden)
     }
 }

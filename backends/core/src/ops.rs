@@ -245,7 +245,8 @@ pub trait Ops {
     fn attention_bias(&mut self, bias: &Bias, heads: usize) -> Result<Self::Tensor>;
 
     /// Attention over queries `[tokens, heads * head_size]`, keys and values `[tokens, kv_heads * head_size]`:
-    /// `[tokens, heads * head_size]`. With a bias the reach is the row.
+    /// `[tokens, heads * head_size]`. With a bias the reach is the row. Where `only` is given the queries are those that [`Ops::take`]
+    /// takes, `[rows, heads * head_size]`, and so is what comes back.
     fn attention(
         &mut self,
         q: &Self::Tensor,
@@ -253,10 +254,14 @@ pub trait Ops {
         v: &Self::Tensor,
         attention: &Attention,
         bias: Option<&Self::Tensor>,
+        only: Option<Token>,
     ) -> Result<Self::Tensor>;
 
     /// One token of each row, the first one being the first that takes part in the pooling: `[tokens, hidden]` to `[rows, hidden]`.
     fn take(&mut self, x: &Self::Tensor, token: Token) -> Result<Self::Tensor>;
+
+    /// `x` in single precision, whatever the engine's: what follows the encoder is computed in it. The other poolings give it already.
+    fn single(&mut self, x: &Self::Tensor) -> Result<Self::Tensor>;
 
     /// The (weighted) mean of each row's tokens that take part in the pooling: `[tokens, hidden]` to `[rows, hidden]`.
     fn average(&mut self, x: &Self::Tensor, averaging: Averaging) -> Result<Self::Tensor>;

@@ -182,7 +182,7 @@ impl<'de> Deserialize<'de> for Unambiguous {
 }
 
 /// The gate that every safetensors file goes through: the header's length, and its tensors, if all of them are sound.
-fn header(bytes: &[u8], path: &Path) -> Result<(usize, Metadata)> {
+pub(crate) fn header(bytes: &[u8], path: &Path) -> Result<(usize, Metadata)> {
     let unsound = |reason: String| match foreign::format(bytes) {
         Some(format) => EngineError::Foreign { path: path.to_path_buf(), what: format.what, hint: format.hint },
         None => EngineError::weights(path, format!("not a sound safetensors file: {reason}")),
@@ -424,7 +424,7 @@ impl Param {
 const MOST_BYTES: u64 = 256 << 30;
 
 #[allow(unsafe_code)]
-fn map(path: &Path) -> Result<(File, memmap2::Mmap)> {
+pub(crate) fn map(path: &Path) -> Result<(File, memmap2::Mmap)> {
     let io = |source| EngineError::Io { path: path.to_path_buf(), source };
     // To open a pipe would wait for whoever writes to it.
     if !std::fs::metadata(path).map_err(io)?.is_file() {

@@ -115,7 +115,7 @@ impl Ops for Nothing {
     fn attention_bias(&mut self, _: &Bias, _: usize) -> Result<()> {
         Ok(())
     }
-    fn attention(&mut self, _: &(), _: &(), _: &(), attention: &Attention, _: Option<&()>) -> Result<()> {
+    fn attention(&mut self, _: &(), _: &(), _: &(), attention: &Attention, _: Option<&()>, _: Option<Token>) -> Result<()> {
         // What a runtime asks for each pair of places.
         for distance in [i64::MIN, -1, 0, 1, i64::MAX] {
             attention.reach.sees(distance);
@@ -123,6 +123,9 @@ impl Ops for Nothing {
         Ok(())
     }
     fn take(&mut self, _: &(), _: Token) -> Result<()> {
+        Ok(())
+    }
+    fn single(&mut self, _: &()) -> Result<()> {
         Ok(())
     }
     fn average(&mut self, _: &(), _: Averaging) -> Result<()> {

@@ -75,6 +75,30 @@ impl<'a> Arrays<'a> {
         Ok(mask)
     }
 
+    /// Which keys the one query of each row sees, bool `[rows, 1, 1, longest]`.
+    fn mask_of(&mut self, reach: Reach, token: Token) -> Result<Array> {
+        if reach == Reach::Row {
+            return Ok(self.padding()?.mask);
+        }
+        let (there, longest) = (self.layout.mask(), self.layout.longest);
+        let row = |(keys, &place): (&[bool], &u32)| -> Vec<bool> {
+            keys.iter().enumerate().map(|(key, &there)| there && reach.sees(key as i64 - i64::from(place))).collect()
+        };
+        let sees: Vec<bool> = there.chunks_exact(longest).zip(&self.layout.places(token)).flat_map(row).collect();
+        Ok(Array::from_slice(&sees, &shape(&[self.layout.rows, 1, 1, longest])?))
+    }
+
+    /// Of what is added to all scores, what is added to those of the one query of each row: `[rows, heads, longest, longest]` to
+    /// `[rows, heads, 1, longest]`.
+    fn asking(&mut self, bias: &Array, token: Token) -> Result<Array> {
+        let &[rows, heads, longest, _] = bias.shape() else { return Err(embed(format!("a bias of the shape {:?}", bias.shape()))) };
+        let places = self.layout.places(token);
+        let which: Vec<u32> = places.iter().enumerate().map(|(row, place)| (row * self.layout.longest) as u32 + place).collect();
+        let which = self.indices(&which)?;
+        let by_query = bias.transpose_axes(&[0, 2, 1, 3]).and_then(|bias| bias.reshape(&[rows * longest, heads * longest]));
+        by_query.and_then(|bias| bias.take_axis(&which, 0)?.reshape(&[rows, heads, 1, longest])).map_err(embed)
+    }
+
     /// What positions are divided by, a number for each frequency: MLX wants their inverses.
     fn turn(&mut self, rope: &Rope) -> Result<Array> {
         if let Some((_, turn)) = self.turns.iter().find(|(known, _)| known == rope) {
@@ -229,11 +253,21 @@ impl Ops for Arrays<'_> {
         added.and_then(|added| ops::select(&there, &added, &least)).and_then(|bias| bias.as_dtype(hidden)).map_err(embed)
     }
 
-    fn attention(&mut self, q: &Array, k: &Array, v: &Array, attention: &Attention, bias: Option<&Array>) -> Result<Array> {
+    fn attention(
+        &mut self,
+        q: &Array,
+        k: &Array,
+        v: &Array,
+        attention: &Attention,
+        bias: Option<&Array>,
+        only: Option<Token>,
+    ) -> Result<Array> {
         let padding = self.padding()?;
-        let mask = match bias {
-            Some(bias) => bias.clone(),
-            None => self.mask(attention.reach)?,
+        let mask = match (bias, only) {
+            (Some(bias), None) => bias.clone(),
+            (Some(bias), Some(token)) => self.asking(bias, token)?,
+            (None, None) => self.mask(attention.reach)?,
+            (None, Some(token)) => self.mask_of(attention.reach, token)?,
         };
         let turn = match &attention.rope {
             Some(rope) => Some((self.turn(rope)?, 2 * rope.frequencies.len() as i32)),
@@ -243,6 +277,13 @@ impl Ops for Arrays<'_> {
             shape(&[self.layout.rows, self.layout.longest, attention.heads, attention.kv_heads, attention.head_size])?[..]
         else {
             unreachable!("as many sizes as were given")
+        };
+        // Of one token a row there is no padding, and each has a place of its own.
+        let one = |q: &Array, token: Token| {
+            let split = q.reshape(&[rows, 1, heads, width])?.transpose_axes(&[0, 2, 1, 3])?;
+            let Some((turn, size)) = &turn else { return Ok(split) };
+            let places: Vec<i32> = self.layout.places(token).iter().map(|&place| place as i32).collect();
+            fast::rope_dynamic(split, *size, false, None, 1.0, Array::from_slice(&places, &[rows]), turn)
         };
         let split = |x: &Array, heads: i32, turned: bool| {
             let padded = x.take_axis(&padding.pad, 0)?;
@@ -254,9 +295,17 @@ impl Ops for Arrays<'_> {
             }
         };
         let attend = || {
-            let (q, k, v) = (split(q, heads, true)?, split(k, kv_heads, true)?, split(v, kv_heads, false)?);
+            let (k, v) = (split(k, kv_heads, true)?, split(v, kv_heads, false)?);
+            let q = match only {
+                Some(token) => one(q, token)?,
+                None => split(q, heads, true)?,
+            };
             let attended = fast::scaled_dot_product_attention(q, k, v, attention.scale, &mask, None)?;
-            attended.transpose_axes(&[0, 2, 1, 3])?.reshape(&[rows * longest, heads * width])?.take_axis(&padding.unpad, 0)
+            let attended = attended.transpose_axes(&[0, 2, 1, 3])?.reshape(&[-1, heads * width])?;
+            match only {
+                Some(_) => Ok(attended),
+                None => attended.take_axis(&padding.unpad, 0),
+            }
         };
         attend().map_err(embed)
     }
@@ -266,7 +315,11 @@ impl Ops for Arrays<'_> {
             Token::First => self.layout.firsts(),
             Token::Last => self.layout.lasts(),
         };
-        float(&x.take_axis(self.indices(&which)?, 0).map_err(embed)?)
+        x.take_axis(self.indices(&which)?, 0).map_err(embed)
+    }
+
+    fn single(&mut self, x: &Array) -> Result<Array> {
+        float(x)
     }
 
     fn average(&mut self, x: &Array, averaging: Averaging) -> Result<Array> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mlx_rs::{Array, DeviceType, transforms, with_stream};
-use patina_backend::{EmbeddingEngine, Embeddings, EngineError, EngineInfo, Model, Precision, Result, Runtime, TokenBatch};
+use patina_backend::{EmbeddingEngine, Embeddings, EngineError, EngineInfo, Model, Precision, Result, Runtime, TokenBatch, WeightsOrigin};
 
 use crate::arrays::Arrays;
 use crate::device::{self, failed};
@@ -59,7 +59,10 @@ pub fn load(model: Arc<Model>, options: &Options) -> Result<Box<dyn EmbeddingEng
             hint: format!("use a group size of {GROUP_SIZES:?}"),
         });
     }
-    let info = model.info(Runtime::Mlx, version, name_of(device), options.precision);
+    let mut info = model.info(Runtime::Mlx, version, name_of(device), options.precision);
+    if quantized {
+        info.weights = WeightsOrigin::Derived;
+    }
     let parameters = Parameters::new(options.precision, options.group_size);
     let threads = match device {
         DeviceType::Cpu => options.threads.max(1),

@@ -1,7 +1,7 @@
 //! Where the tokens of a batch lie, in shapes that are rounded up: MLX keeps buffers by size and makes kernels by shape, so that a few
 //! shapes must serve all batches.
 
-use patina_backend::{Averaging, TokenBatch};
+use patina_backend::{Averaging, Token, TokenBatch};
 
 /// Rounds up to one of at most `1 << bits` sizes an octave.
 fn bucket(n: usize, bits: u32) -> usize {
@@ -95,6 +95,16 @@ impl Layout<'_> {
         lasts
     }
 
+    /// `[rows]`: the place in its row of the token that is pooled alone; 0 in an idle row.
+    pub fn places(&self, token: Token) -> Vec<u32> {
+        let mut places: Vec<u32> = match token {
+            Token::First => self.batch.left_out().to_vec(),
+            Token::Last => self.batch.lengths().map(|length| length as u32 - 1).collect(),
+        };
+        places.resize(self.rows, 0);
+        places
+    }
+
     /// `[rows, tokens]`: each token's weight in its row's sum, 0 in the others' and for tokens that take no part in the pooling.
     pub fn averages(&self, averaging: Averaging) -> Vec<f32> {
         let mut weights = vec![0.0; self.rows * self.tokens];
@@ -165,5 +175,6 @@ mod tests {
         assert_eq!(layout.pooled(), [false, true, true, true, false, false]);
         assert_eq!(layout.mask(), [true, true, true, true, false, false]);
         assert_eq!((layout.firsts(), layout.lasts()), (vec![1, 3], vec![2, 3]));
+        assert_eq!((layout.places(Token::First), layout.places(Token::Last)), (vec![1, 0], vec![2, 0]));
     }
 }

@@ -21,7 +21,7 @@ use patina_backend::{
 use crate::editor;
 use crate::graph::{self, Constant, OUTPUT, initializer_name, quantized_names};
 use crate::inputs::{Data, Input};
-use crate::kernels::quantize::Weight;
+use crate::int8::Quantized;
 use crate::{OLDEST_RUNTIME, Options, operators};
 
 /// The process's one environment, and the version of the library under it. ONNX Runtime can be loaded once; whoever comes first
@@ -107,7 +107,7 @@ pub fn load(model: Arc<Model>, options: &Options) -> Result<Box<dyn EmbeddingEng
     if int8 && graph.quantized.is_empty() {
         return Err(refused("the model has no linear layers, which are what is computed in eight bits", "use `precision: f32`"));
     }
-    let info = model.info(Runtime::Onnx, version, "cpu", options.precision);
+    let mut info = model.info(Runtime::Onnx, version, "cpu", options.precision);
 
     let load = |e: &dyn std::fmt::Display| failed("load the model", e);
     let mut builder = Session::builder(&environment)
@@ -131,29 +131,27 @@ pub fn load(model: Arc<Model>, options: &Options) -> Result<Box<dyn EmbeddingEng
             return Err(EngineError::weights(model.weights().path(), format!("the tensor {name} is missing")));
         };
         let (value, copy) = initializer(model.weights(), name, &stored)?;
-        copies.extend(copy.map(Copied::Floats));
+        copies.extend(copy);
         tensors.push((initializer_name(name), value));
     }
-    for name in std::mem::take(&mut graph.quantized) {
-        let Some(stored) = model.weights().get(&name) else {
-            return Err(EngineError::weights(model.weights().path(), format!("the tensor {name} is missing")));
-        };
-        let &[outputs, inputs] = stored.shape else {
-            return Err(EngineError::weights(model.weights().path(), format!("the tensor {name} is no matrix")));
-        };
-        let Weight { values, scales, sums } = Weight::new(&model.weights().read_f32(&name)?, outputs, inputs);
-        let [weight, weight_scales, weight_sums] = quantized_names(&name);
-        graph.constants.push(Constant { name: weight_scales, shape: vec![outputs as i64], data: Data::Float(scales) });
-        graph.constants.push(Constant { name: weight_sums, shape: vec![outputs as i64], data: Data::Int32(sums) });
-        let values = values.into_boxed_slice();
-        tensors.push((weight, in_place(&values, &[inputs, outputs])?));
-        copies.push(Copied::Integers(values));
+    let mut quantized = None;
+    if int8 {
+        let (weights, origin) = Quantized::of(&model, &graph.quantized, options.keep.as_deref())?;
+        info.weights = origin;
+        let weights = quantized.insert(weights);
+        for matrix in &weights.matrices {
+            let [weight, weight_scales, weight_sums] = quantized_names(&matrix.name);
+            let shape = vec![matrix.outputs as i64];
+            graph.constants.push(Constant { name: weight_scales, shape: shape.clone(), data: Data::Float(matrix.scales.clone()) });
+            graph.constants.push(Constant { name: weight_sums, shape, data: Data::Int32(matrix.sums.clone()) });
+            tensors.push((weight, in_place(weights.values(matrix), &[matrix.inputs, matrix.outputs])?));
+        }
     }
     let inputs = graph.inputs.clone();
     let session = editor::session(graph, tensors, model.dimensions(), &mut builder).map_err(|e| load(&e))?;
     // The session was begun with another graph, whose outputs it would ask for.
     let run = RunOptions::new().map_err(|e| load(&e))?.with_outputs(OutputSelector::no_default().with(OUTPUT));
-    Ok(Box::new(OnnxEngine { session, inputs, run, info, _copies: copies, _model: model }))
+    Ok(Box::new(OnnxEngine { session, inputs, run, info, _copies: copies, _quantized: quantized, _model: model }))
 }
 
 /// A value over a tensor's bytes, and the copy that it lies in if they had to be converted or aligned.
@@ -196,19 +194,15 @@ fn in_place<T: PrimitiveTensorElementType>(data: &[T], shape: &[usize]) -> Resul
     }
 }
 
-/// Weights that do not lie in the model's file as they are computed with.
-enum Copied {
-    Floats(#[expect(dead_code, reason = "held for the session")] Box<[f32]>),
-    Integers(#[expect(dead_code, reason = "held for the session")] Box<[i8]>),
-}
-
 /// Field order is drop order: the session goes before the bytes that it reads.
 struct OnnxEngine {
     session: Session,
     inputs: Vec<Input>,
     run: RunOptions<HasSelectedOutputs>,
     info: EngineInfo,
-    _copies: Vec<Copied>,
+    /// Weights that do not lie in the model's file as they are computed with.
+    _copies: Vec<Box<[f32]>>,
+    _quantized: Option<Quantized>,
     _model: Arc<Model>,
 }
 

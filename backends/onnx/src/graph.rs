@@ -226,11 +226,25 @@ impl Recorder {
         Ok(turn)
     }
 
-    /// The heads of `[tokens, heads * head_size]` turned by their positions. The operator looks each token's angles up in a table of
-    /// positions: the table given has a row for each token of the batch.
-    fn turned(&mut self, x: &str, heads: usize, head_size: usize, rope: &Rope) -> Result<Value> {
+    /// The input that says which tokens of the batch these are.
+    fn tokens(&mut self, token: Token) -> Result<Value> {
+        self.input(match token {
+            Token::First => Input::Firsts,
+            Token::Last => Input::Lasts,
+        })
+    }
+
+    /// The heads of `[tokens, heads * head_size]`, or of `[rows, heads * head_size]` with `only`, turned by their positions. The operator
+    /// looks each token's angles up in a table of positions: the table given has a row for each token of the batch.
+    fn turned(&mut self, x: &str, heads: usize, head_size: usize, rope: &Rope, only: Option<Token>) -> Result<Value> {
         let Turn { cosines, sines } = self.turn(rope)?;
-        let numbers = self.input(Input::Numbers)?;
+        let numbers = match only {
+            None => self.input(Input::Numbers)?,
+            Some(token) => {
+                let tokens = self.tokens(token)?;
+                self.reshape(&tokens, &[1, -1])
+            }
+        };
         let width = (heads * head_size) as i64;
         let row = self.reshape(x, &[1, -1, width]);
         let turned = 2 * rope.frequencies.len();
@@ -365,11 +379,19 @@ impl Ops for Recorder {
         }
     }
 
-    fn attention(&mut self, q: &Value, k: &Value, v: &Value, attention: &Attention, bias: Option<&Value>) -> Result<Value> {
+    fn attention(
+        &mut self,
+        q: &Value,
+        k: &Value,
+        v: &Value,
+        attention: &Attention,
+        bias: Option<&Value>,
+        only: Option<Token>,
+    ) -> Result<Value> {
         let (mut q, mut k) = (q.clone(), k.clone());
         if let Some(rope) = &attention.rope {
-            q = self.turned(&q, attention.heads, attention.head_size, rope)?;
-            k = self.turned(&k, attention.kv_heads, attention.head_size, rope)?;
+            q = self.turned(&q, attention.heads, attention.head_size, rope, only)?;
+            k = self.turned(&k, attention.kv_heads, attention.head_size, rope, None)?;
         }
         let starts = self.input(Input::Starts)?;
         // With a bias the reach is the row.
@@ -386,15 +408,18 @@ impl Ops for Recorder {
             Attribute::Float("scale", attention.scale),
         ];
         let bias = bias.cloned().unwrap_or_default();
-        Ok(self.own(operators::ATTENTION, trimmed(&[&q, &k, v, &starts, &bias]), attributes))
+        let asking = only.map(|token| self.tokens(token)).transpose()?.unwrap_or_default();
+        Ok(self.own(operators::ATTENTION, trimmed(&[&q, &k, v, &starts, &bias, &asking]), attributes))
     }
 
     fn take(&mut self, x: &Value, token: Token) -> Result<Value> {
-        let which = self.input(match token {
-            Token::First => Input::Firsts,
-            Token::Last => Input::Lasts,
-        })?;
+        let which = self.tokens(token)?;
         Ok(self.gather(x, &which))
+    }
+
+    /// Everything is.
+    fn single(&mut self, x: &Value) -> Result<Value> {
+        Ok(x.clone())
     }
 
     fn average(&mut self, x: &Value, averaging: Averaging) -> Result<Value> {

@@ -12,13 +12,17 @@ mod graph;
 #[cfg(feature = "enabled")]
 mod inputs;
 #[cfg(feature = "enabled")]
+mod int8;
+#[cfg(feature = "enabled")]
 mod kernels;
 #[cfg(feature = "enabled")]
 mod operators;
 
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use patina_backend::Precision;
+use patina_backend::{Keep, Precision};
 
 #[cfg(not(feature = "enabled"))]
 pub use disabled::{load, runtime_version};
@@ -30,7 +34,7 @@ pub const ENABLED: bool = cfg!(feature = "enabled");
 
 /// The version of the graphs that this backend generates: part of what vectors are reproduced by, and pinned by lockfiles. Raise it when
 /// a change of `graph.rs`, or of what it records, can alter a value of a model that ran before.
-pub const GRAPH_VERSION: u32 = 2;
+pub const GRAPH_VERSION: u32 = 3;
 
 /// The number formats that it computes in.
 pub const PRECISIONS: &[Precision] = &[Precision::F32, Precision::Int8];
@@ -39,7 +43,7 @@ pub const PRECISIONS: &[Precision] = &[Precision::F32, Precision::Int8];
 pub const OLDEST_RUNTIME: &str = "1.24";
 
 /// How to load a model.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// The ONNX Runtime library. The first one that is loaded serves the whole process.
     pub library: PathBuf,
@@ -47,4 +51,18 @@ pub struct Options {
     pub threads: usize,
     /// The number format: one of [`PRECISIONS`], others are refused.
     pub precision: Precision,
+    /// Where weights in eight bits of this very model are kept; without it they are made each time.
+    pub keep: Option<Arc<dyn Keep>>,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Options { library, threads, precision, keep } = self;
+        f.debug_struct("Options")
+            .field("library", library)
+            .field("threads", threads)
+            .field("precision", precision)
+            .field("keep", &keep.is_some())
+            .finish()
+    }
 }

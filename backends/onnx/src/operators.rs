@@ -18,7 +18,8 @@ use crate::kernels::quantize::{Products, dequantize, quantize};
 pub(crate) const DOMAIN: &str = "patina";
 
 /// Attention on packed rows. Inputs: queries, keys, values, where rows start (int64 `[rows + 1]`), and optionally what is added to scores
-/// by distance, `[2 * longest - 1, heads]`. Attributes: `heads`, `kv_heads`, `scale`, `before`, `after`.
+/// by distance, `[2 * longest - 1, heads]`, and which token of each row asks (int64 `[rows]`), where not all do. Attributes: `heads`,
+/// `kv_heads`, `scale`, `before`, `after`.
 pub(crate) const ATTENTION: &str = "Attention";
 /// `x`, the weight, optionally the bias, optionally a residual. Attributes: `epsilon`, `centred`.
 pub(crate) const NORM: &str = "Norm";
@@ -134,7 +135,8 @@ impl Operator for AttentionOperator {
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
         let float = || OperatorInput::required(FLOAT);
-        [float(), float(), float(), OperatorInput::required(TensorElementType::Int64), OperatorInput::optional(FLOAT)]
+        let int = TensorElementType::Int64;
+        [float(), float(), float(), OperatorInput::required(int), OperatorInput::optional(FLOAT), OperatorInput::optional(int)]
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
@@ -152,21 +154,41 @@ impl Operator for AttentionOperator {
             let (q, k, v, starts) = (input(context, 0)?, input(context, 1)?, input(context, 2)?, input(context, 3)?);
             let by_distance = context.input(4)?;
             let by_distance = values(&by_distance)?;
+            let asking = context.input(5)?;
+            let asking = asking.as_ref().map(|value| Ok::<_, Error>(value.try_extract_tensor::<i64>()?.1)).transpose()?;
             let (shape, q) = q.try_extract_tensor::<f32>()?;
             let (k, v) = (k.try_extract_tensor::<f32>()?.1, v.try_extract_tensor::<f32>()?.1);
             let starts = starts.try_extract_tensor::<i64>()?.1;
-            let (tokens, q_stride) = (shape[0] as usize, shape[1] as usize);
+            let (queries, q_stride) = (shape[0] as usize, shape[1] as usize);
+            if starts.first() != Some(&0) || !starts.is_sorted() {
+                return Err(wrong("the starts of the rows"));
+            }
+            let tokens = starts.last().map_or(0, |&end| end as usize);
             let size = q_stride / heads;
             let kv_stride = size * kv_heads;
             if k.len() != tokens * kv_stride || v.len() != k.len() || size * heads != q_stride {
                 return Err(wrong("the keys or the values"));
             }
-            let fits = starts.first() == Some(&0) && starts.last() == Some(&(tokens as i64)) && starts.is_sorted();
-            if !fits {
-                return Err(wrong("the starts of the rows"));
-            }
             let rows = starts.len() - 1;
             let row = |at: usize| starts[at] as usize..starts[at + 1] as usize;
+            let fits = match asking {
+                None => queries == tokens,
+                Some(asking) => {
+                    let lies = |(at, &token): (usize, &i64)| usize::try_from(token).is_ok_and(|token| row(at).contains(&token));
+                    queries == rows && asking.len() == rows && asking.iter().enumerate().all(lies)
+                }
+            };
+            if !fits {
+                return Err(wrong("the queries"));
+            }
+            // The places in a row whose queries are there, and the first of them among all queries.
+            let asked = |at: usize| match asking {
+                None => (0..row(at).len(), row(at).start),
+                Some(asking) => {
+                    let place = asking[at] as usize - row(at).start;
+                    (place..place + 1, at)
+                }
+            };
             let longest = (0..rows).map(|at| row(at).len()).max().unwrap_or(0);
             if by_distance.is_some_and(|bias| bias.len() != (2 * longest).saturating_sub(1) * heads) {
                 return Err(wrong("the bias"));
@@ -180,7 +202,8 @@ impl Operator for AttentionOperator {
                     return;
                 }
                 let kv_head = head / (heads / kv_heads);
-                let (first, kv_first) = (range.start * q_stride + head * size, range.start * kv_stride + kv_head * size);
+                let (queries, first) = asked(task / heads);
+                let (first, kv_first) = (first * q_stride + head * size, range.start * kv_stride + kv_head * size);
                 // Of the distances that this row has, which lie in the middle.
                 let bias: Option<Vec<f32>> = by_distance
                     .map(|bias| (longest - length..longest + length - 1).map(|distance| bias[distance * heads + head]).collect());
@@ -190,6 +213,7 @@ impl Operator for AttentionOperator {
                     v: &v[kv_first..],
                     q_stride,
                     kv_stride,
+                    queries: queries.clone(),
                     tokens: length,
                     size,
                     scale,
@@ -202,14 +226,14 @@ impl Operator for AttentionOperator {
                 }
                 SCRATCH.with_borrow_mut(|scratch| {
                     attend(&task, scratch);
-                    for (at, computed) in scratch.out.chunks_exact(size).take(length).enumerate() {
+                    for (at, computed) in scratch.out.chunks_exact(size).take(queries.len()).enumerate() {
                         let place = first + at * q_stride;
                         // SAFETY: the output lives until this kernel returns, and no other task has this row and head.
                         unsafe { out.part(place..place + size) }.copy_from_slice(computed);
                     }
                 });
             };
-            let work: usize = (0..rows).map(|at| row(at).len().pow(2)).sum::<usize>().saturating_mul(q_stride);
+            let work: usize = (0..rows).map(|at| row(at).len() * asked(at).0.len()).sum::<usize>().saturating_mul(q_stride);
             if work < WORTH_A_THREAD {
                 (0..rows * heads).for_each(one);
                 return Ok(());

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::numbers::{fixed, listed, many};
 use crate::bench::result::{Asked, BenchResult, Cell, Latency, Measured, Spread};
+use crate::bench::spread::median;
 
 /// With fewer rounds nothing is said to be within noise or beyond it.
 pub(super) const ROUNDS_FOR_NOISE: usize = 3;
@@ -194,12 +195,6 @@ impl Ratio {
     }
 }
 
-/// Of sorted numbers.
-fn median(sorted: &[f64]) -> f64 {
-    let middle = sorted.len() / 2;
-    if sorted.len().is_multiple_of(2) { (sorted[middle - 1] + sorted[middle]) / 2.0 } else { sorted[middle] }
-}
-
 /// The 95 % interval of a median by the order of the samples, which presumes nothing of their distribution.
 pub(super) fn median_interval(latency: &Latency) -> Option<(f64, f64)> {
     let samples = &latency.samples_ms;
@@ -255,9 +250,7 @@ mod tests {
     use super::*;
 
     fn spread(rounds: &[f64]) -> Spread {
-        let mut sorted = rounds.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        Spread { median: median(&sorted), min: sorted[0], max: sorted[sorted.len() - 1], rounds: rounds.to_vec() }
+        Spread::of(rounds.to_vec())
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::layers::{Facts, Finder, check_sizes};
+use super::layers::{Facts, Finder, check_sizes, wanted};
 use super::parse;
 use crate::error::Result;
-use crate::ops::{Activation, LayerNorm, Linear, Ops};
+use crate::ops::{Activation, LayerNorm, Linear, Ops, Token};
 use crate::weights::{Param, Weights};
 
 #[derive(Deserialize)]
@@ -42,8 +42,9 @@ pub(super) fn load(config: &Value, path: &Path, weights: &Weights) -> Result<Bag
 }
 
 impl BagOfTokens {
-    pub fn forward<O: Ops>(&self, ops: &mut O) -> Result<O::Tensor> {
+    pub fn forward<O: Ops>(&self, ops: &mut O, only: Option<Token>) -> Result<O::Tensor> {
         let x = ops.token_embedding(&self.tokens, None)?;
+        let x = wanted(ops, &x, only)?;
         let y = ops.linear(&x, &self.dense)?;
         let y = ops.activation(&y, Activation::Silu)?;
         let sum = ops.add(&x, &y)?;

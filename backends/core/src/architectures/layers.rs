@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::error::{EngineError, Result};
-use crate::ops::{Activation, Attention, LayerNorm, Linear, Ops, RmsNorm};
+use crate::ops::{Activation, Attention, LayerNorm, Linear, Ops, RmsNorm, Token};
 use crate::weights::{Param, Weights};
 
 /// What an encoder says of itself.
@@ -36,15 +36,34 @@ pub(super) struct SelfAttention {
     pub output: Linear,
 }
 
+/// Each layer, and which token of each row is all that is wanted of it: of the last one what the pooling reads, of the others every token.
+pub(super) fn with_wanted<T>(layers: &[T], only: Option<Token>) -> impl Iterator<Item = (&T, Option<Token>)> {
+    layers.iter().enumerate().map(move |(at, layer)| (layer, only.filter(|_| at + 1 == layers.len())))
+}
+
+/// What is wanted of `x` `[tokens, n]`: all of it, or one token of each row, `[rows, n]`.
+pub(super) fn wanted<O: Ops>(ops: &mut O, x: &O::Tensor, only: Option<Token>) -> Result<O::Tensor> {
+    match only {
+        Some(token) => ops.take(x, token),
+        None => Ok(x.clone()),
+    }
+}
+
 impl SelfAttention {
-    pub fn forward<O: Ops>(&self, ops: &mut O, x: &O::Tensor, bias: Option<&O::Tensor>) -> Result<O::Tensor> {
+    /// From `[tokens, hidden]` to what is wanted of it. Keys and values are always of all tokens.
+    pub fn forward<O: Ops>(&self, ops: &mut O, x: &O::Tensor, bias: Option<&O::Tensor>, only: Option<Token>) -> Result<O::Tensor> {
         let Attention { heads, kv_heads, head_size, .. } = self.attention;
         let (mut q, mut k, v) = match &self.projection {
-            Projection::Separate { query, key, value } => (ops.linear(x, query)?, ops.linear(x, key)?, ops.linear(x, value)?),
+            Projection::Separate { query, key, value } => {
+                let asking = wanted(ops, x, only)?;
+                (ops.linear(&asking, query)?, ops.linear(x, key)?, ops.linear(x, value)?)
+            }
             Projection::Fused(all) => {
                 let all = ops.linear(x, all)?;
                 let (q, kv) = (heads * head_size, kv_heads * head_size);
-                (ops.columns(&all, 0, q)?, ops.columns(&all, q, kv)?, ops.columns(&all, q + kv, kv)?)
+                let all_queries = ops.columns(&all, 0, q)?;
+                // In one product with keys and values: the queries of the other tokens come with it, a twelfth of a layer at most.
+                (wanted(ops, &all_queries, only)?, ops.columns(&all, q, kv)?, ops.columns(&all, q + kv, kv)?)
             }
         };
         if let Some((query, key)) = &self.head_norms {
@@ -53,7 +72,7 @@ impl SelfAttention {
         if let Some((query, key)) = &self.norms {
             (q, k) = (ops.layer_norm(&q, None, query)?, ops.layer_norm(&k, None, key)?);
         }
-        let attended = ops.attention(&q, &k, &v, &self.attention, bias)?;
+        let attended = ops.attention(&q, &k, &v, &self.attention, bias, only)?;
         ops.linear(&attended, &self.output)
     }
 }

@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{EngineError, Result};
-use crate::ops::{Activation, Ops};
+use crate::ops::{Activation, Ops, Token};
 use crate::weights::Weights;
 use layers::Facts;
 use modernbert::ModernBert;
@@ -137,15 +137,16 @@ impl Architecture {
         }
     }
 
-    /// From the batch's ids to the last hidden states, `[tokens, hidden]`.
-    pub(crate) fn forward<O: Ops>(&self, ops: &mut O) -> Result<O::Tensor> {
+    /// From the batch's ids to the last hidden states, `[tokens, hidden]`; with `only` to those of one token of each row, `[rows, hidden]`:
+    /// after the last layer's keys and values nothing is computed for the others.
+    pub(crate) fn forward<O: Ops>(&self, ops: &mut O, only: Option<Token>) -> Result<O::Tensor> {
         match &self.encoder {
-            Encoder::PostNorm(encoder) => encoder.forward(ops),
-            Encoder::ModernBert(encoder) => encoder.forward(ops),
-            Encoder::PreNorm(decoder) => decoder.forward(ops),
-            Encoder::Static(table) => table.forward(ops),
+            Encoder::PostNorm(encoder) => encoder.forward(ops, only),
+            Encoder::ModernBert(encoder) => encoder.forward(ops, only),
+            Encoder::PreNorm(decoder) => decoder.forward(ops, only),
+            Encoder::Static(table) => table.forward(ops, only),
             #[cfg(feature = "conformance")]
-            Encoder::Fictitious(encoder) => encoder.forward(ops),
+            Encoder::Fictitious(encoder) => encoder.forward(ops, only),
         }
     }
 }

@@ -5,12 +5,14 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::layers::{Facts, FeedForward, Finder, Gate, Projection, SelfAttention, check_size, check_sizes, unsupported};
+use super::layers::{
+    Facts, FeedForward, Finder, Gate, Projection, SelfAttention, check_size, check_sizes, unsupported, wanted, with_wanted,
+};
 use super::post_norm::full_attention;
 use super::rope::{self, Wanted};
 use super::{activation, parse};
 use crate::error::Result;
-use crate::ops::{Attention, LayerNorm, Ops, Reach};
+use crate::ops::{Attention, LayerNorm, Ops, Reach, Token};
 use crate::weights::{Param, Weights};
 
 /// Warner et al. 2024, "Smarter, Better, Faster, Longer".
@@ -119,15 +121,19 @@ pub(super) fn load(config: &Value, path: &Path, weights: &Weights) -> Result<Mod
 }
 
 impl ModernBert {
-    pub fn forward<O: Ops>(&self, ops: &mut O) -> Result<O::Tensor> {
+    pub fn forward<O: Ops>(&self, ops: &mut O, only: Option<Token>) -> Result<O::Tensor> {
         let tokens = ops.token_embedding(&self.tokens, None)?;
         let mut x = ops.layer_norm(&tokens, None, &self.norm)?;
-        for layer in &self.layers {
+        if self.layers.is_empty() {
+            x = wanted(ops, &x, only)?;
+        }
+        for (layer, only) in with_wanted(&self.layers, only) {
             let normed = match &layer.attention_norm {
                 Some(norm) => ops.layer_norm(&x, None, norm)?,
                 None => x.clone(),
             };
-            let attended = layer.attention.forward(ops, &normed, None)?;
+            let attended = layer.attention.forward(ops, &normed, None, only)?;
+            x = wanted(ops, &x, only)?;
             x = ops.add(&x, &attended)?;
             let normed = ops.layer_norm(&x, None, &layer.feed_forward_norm)?;
             let outer = layer.feed_forward.forward(ops, &normed)?;

@@ -1,8 +1,8 @@
 //! The encoder of the BERT family: attention and feed-forward blocks, normalization after each residual.
 
-use super::layers::{Facts, FeedForward, SelfAttention};
+use super::layers::{Facts, FeedForward, SelfAttention, wanted, with_wanted};
 use crate::error::Result;
-use crate::ops::{Attention, Bias, LayerNorm, Ops, Reach};
+use crate::ops::{Attention, Bias, LayerNorm, Ops, Reach, Token};
 use crate::weights::Param;
 
 /// Devlin et al. 2018, "BERT: Pre-training of Deep Bidirectional Transformers", with the variations of the models after it: learned
@@ -36,7 +36,7 @@ pub(super) struct Layer {
 }
 
 impl PostNormEncoder {
-    pub fn forward<O: Ops>(&self, ops: &mut O) -> Result<O::Tensor> {
+    pub fn forward<O: Ops>(&self, ops: &mut O, only: Option<Token>) -> Result<O::Tensor> {
         let mut x = ops.token_embedding(&self.tokens, None)?;
         if let Some(Positions { table, first }) = &self.positions {
             let positions = ops.position_embedding(table, *first)?;
@@ -50,8 +50,12 @@ impl PostNormEncoder {
             (Some(bias), Some(layer)) => Some(ops.attention_bias(bias, layer.attention.attention.heads)?),
             _ => None,
         };
-        for layer in &self.layers {
-            let attended = layer.attention.forward(ops, &x, bias.as_ref())?;
+        if self.layers.is_empty() {
+            return wanted(ops, &x, only);
+        }
+        for (layer, only) in with_wanted(&self.layers, only) {
+            let attended = layer.attention.forward(ops, &x, bias.as_ref(), only)?;
+            x = wanted(ops, &x, only)?;
             let mut y = ops.layer_norm(&attended, Some(&x), &layer.attention_norm)?;
             if let Some(norm) = &layer.second_norm {
                 y = ops.layer_norm(&x, Some(&y), norm)?;

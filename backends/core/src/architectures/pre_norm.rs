@@ -1,9 +1,9 @@
 //! The decoder of Qwen3 and Gemma 3 without its language-model head: root-mean-square norms before each block, grouped queries, a norm of
 //! each head, rotary positions.
 
-use super::layers::{Facts, FeedForward, SelfAttention};
+use super::layers::{Facts, FeedForward, SelfAttention, wanted, with_wanted};
 use crate::error::Result;
-use crate::ops::{Ops, RmsNorm};
+use crate::ops::{Ops, RmsNorm, Token};
 use crate::weights::Param;
 
 pub(super) struct PreNormDecoder {
@@ -28,10 +28,12 @@ pub(super) struct Block<T> {
 }
 
 impl<T> Block<T> {
+    /// From `[tokens, hidden]` to what is wanted of it, as `run` gives it too.
     fn forward<O: Ops>(
         &self,
         ops: &mut O,
         x: &O::Tensor,
+        only: Option<Token>,
         run: impl FnOnce(&T, &mut O, &O::Tensor) -> Result<O::Tensor>,
     ) -> Result<O::Tensor> {
         let normed = ops.rms_norm(x, &self.norm)?;
@@ -39,19 +41,23 @@ impl<T> Block<T> {
         if let Some(norm) = &self.norm_after {
             y = ops.rms_norm(&y, norm)?;
         }
-        ops.add(x, &y)
+        let x = wanted(ops, x, only)?;
+        ops.add(&x, &y)
     }
 }
 
 impl PreNormDecoder {
-    pub fn forward<O: Ops>(&self, ops: &mut O) -> Result<O::Tensor> {
+    pub fn forward<O: Ops>(&self, ops: &mut O, only: Option<Token>) -> Result<O::Tensor> {
         let mut x = ops.token_embedding(&self.tokens, None)?;
         if let Some(factor) = self.embedding_scale {
             x = ops.scale(&x, factor)?;
         }
-        for layer in &self.layers {
-            x = layer.attention.forward(ops, &x, |attention, ops, x| attention.forward(ops, x, None))?;
-            x = layer.feed_forward.forward(ops, &x, |feed_forward, ops, x| feed_forward.forward(ops, x))?;
+        if self.layers.is_empty() {
+            x = wanted(ops, &x, only)?;
+        }
+        for (layer, only) in with_wanted(&self.layers, only) {
+            x = layer.attention.forward(ops, &x, only, |attention, ops, x| attention.forward(ops, x, None, only))?;
+            x = layer.feed_forward.forward(ops, &x, None, |feed_forward, ops, x| feed_forward.forward(ops, x))?;
         }
         ops.rms_norm(&x, &self.norm)
     }

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::layers::Facts;
+use super::layers::{Facts, wanted};
 use crate::error::{EngineError, Result};
-use crate::ops::Ops;
+use crate::ops::{Ops, Token};
 use crate::weights::{Param, Weights};
 
 /// A row is the mean of its tokens' vectors. Words that the tokenizer's model never saw cost nothing: the tokenizer drops them.
@@ -62,11 +62,11 @@ pub(super) fn load(path: &Path, weights: &Weights) -> Result<StaticTable> {
 }
 
 impl StaticTable {
-    pub fn forward<O: Ops>(&self, ops: &mut O) -> Result<O::Tensor> {
-        let x = ops.token_embedding(&self.table, self.map.as_deref())?;
-        match &self.weights {
-            Some(weights) => ops.token_weights(&x, weights),
-            None => Ok(x),
+    pub fn forward<O: Ops>(&self, ops: &mut O, only: Option<Token>) -> Result<O::Tensor> {
+        let mut x = ops.token_embedding(&self.table, self.map.as_deref())?;
+        if let Some(weights) = &self.weights {
+            x = ops.token_weights(&x, weights)?;
         }
+        wanted(ops, &x, only)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{GOLDEN_TOLERANCE, Load, all_cases, cases, copy, difference, engine, read};
+use super::{BATCH_TOLERANCE, GOLDEN_TOLERANCE, Load, all_cases, cases, copy, difference, engine, read};
 use crate::error::BatchError;
 use crate::{EngineError, Model, ModelOptions, Pooling, TokenBatch};
 
@@ -63,6 +63,31 @@ fn several_poolings_stand_side_by_side(model: &Path, load: Load<'_>) {
             let expected: Vec<f32> = order.iter().flat_map(|mode| one[*mode][row].clone()).collect();
             let off = difference(vector, &expected);
             assert!(off <= GOLDEN_TOLERANCE, "poolings {order:?}: row {row} is off by {off:e}");
+        }
+    }
+}
+
+/// A pooling of one token alone, for which the last layer computes nothing else, gives what it gives beside another, for which the whole
+/// layer is computed.
+pub(super) fn one_token_alone_is_what_it_is_among_all(model: &Path, load: Load<'_>) {
+    let with = |modes: &[&str]| {
+        let config = json!({ "embedding_dimension": 64, "pooling_mode": modes, "include_prompt": false });
+        with_modules(model, &[POOLING], &[("1_Pooling/config.json", config)])
+    };
+    let mut batch = TokenBatch::new();
+    for (at, case) in cases(model).iter().enumerate() {
+        // Every second row has a prompt that is left out: its first token is none of its first.
+        batch.push_after(&case.input_ids, (at % 2).min(case.input_ids.len() - 1));
+    }
+    let both = engine(with(&["cls", "lasttoken"]).path(), load).embed(&batch).expect("both tokens");
+    for (mode, at) in [("cls", 0), ("lasttoken", 1)] {
+        let alone = engine(with(&[mode]).path(), load).embed(&batch).expect("one token");
+        for row in 0..batch.rows() {
+            let found = alone.row(row);
+            let expected = &both.row(row)[at * found.len()..][..found.len()];
+            let greatest = expected.iter().fold(1.0f32, |greatest, value| greatest.max(value.abs()));
+            let off = difference(found, expected);
+            assert!(off <= BATCH_TOLERANCE * greatest, "{}: {mode} alone: row {row} is off by {off:e}", model.display());
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Attention of one head within one row, on the packed layout: no padding, no mask, memory that grows with the row and not its square.
 
+use std::ops::Range;
+
 use super::dispatched;
 use super::lanes::{Instructions, LANES, Lanes, Register, exp, lanes, sum};
 
@@ -7,18 +9,20 @@ use super::lanes::{Instructions, LANES, Lanes, Register, exp, lanes, sum};
 const BLOCK: usize = 6;
 
 /// One head of one row.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Task<'a> {
-    /// From the first number of the row's first query of this head.
+    /// From the first number of the first query of this head that is asked for.
     pub q: &'a [f32],
-    /// As `q`.
+    /// From the first number of the row's first key of this head.
     pub k: &'a [f32],
-    /// As `q`.
+    /// As `k`.
     pub v: &'a [f32],
     /// From one token's query to the next.
     pub q_stride: usize,
     /// From one token's key, or value, to the next.
     pub kv_stride: usize,
+    /// The places in the row whose queries are asked for.
+    pub queries: Range<usize>,
     /// Tokens of the row.
     pub tokens: usize,
     /// Numbers of a head.
@@ -42,7 +46,7 @@ pub(crate) struct Scratch {
     values: Vec<f32>,
     /// `[BLOCK, places]`
     scores: Vec<f32>,
-    /// `[tokens, size]`: what is computed.
+    /// `[queries, size]`: what is computed.
     pub out: Vec<f32>,
 }
 
@@ -61,7 +65,7 @@ fn attend_head<I: Instructions>(task: &Task<'_>, scratch: &mut Scratch) {
     values.clear();
     values.resize(tokens * width, 0.0);
     scores.resize((BLOCK * places).max(scores.len()), 0.0);
-    out.resize((tokens * size).max(out.len()), 0.0);
+    out.resize((task.queries.len() * size).max(out.len()), 0.0);
     for token in 0..tokens {
         let key = &task.k[token * task.kv_stride..][..size];
         for (number, &value) in key.iter().enumerate() {
@@ -69,9 +73,9 @@ fn attend_head<I: Instructions>(task: &Task<'_>, scratch: &mut Scratch) {
         }
         values[token * width..][..size].copy_from_slice(&task.v[token * task.kv_stride..][..size]);
     }
-    let mut query = 0;
-    while query < tokens {
-        query += match tokens - query {
+    let mut query = task.queries.start;
+    while query < task.queries.end {
+        query += match task.queries.end - query {
             1 => block::<I, 1>(task, query, keys, values, scores, out),
             2 | 3 => block::<I, 2>(task, query, keys, values, scores, out),
             4 | 5 => block::<I, 4>(task, query, keys, values, scores, out),
@@ -96,7 +100,7 @@ fn block<I: Instructions, const N: usize>(
     let start = first.saturating_sub(before) / LANES * LANES;
     let end = (first + N).saturating_add(after).min(tokens);
     let stop = end.next_multiple_of(LANES);
-    let q: [&[f32]; N] = std::array::from_fn(|at| &task.q[(first + at) * task.q_stride..][..size]);
+    let q: [&[f32]; N] = std::array::from_fn(|at| &task.q[(first - task.queries.start + at) * task.q_stride..][..size]);
 
     for at in (start..stop).step_by(LANES) {
         let mut sums = products::<I, N>(&q, &keys[at..], places);
@@ -154,7 +158,7 @@ fn block<I: Instructions, const N: usize>(
         let whole = LANES.min(size - column);
         for (query, sums) in sums.iter_mut().enumerate() {
             sums.iter_mut().for_each(|sum| *sum *= inverse[query]);
-            out[(first + query) * size + column..][..whole].copy_from_slice(&sums[..whole]);
+            out[(first - task.queries.start + query) * size + column..][..whole].copy_from_slice(&sums[..whole]);
         }
     }
     N
@@ -204,12 +208,11 @@ mod tests {
     /// The definition, in double precision.
     fn defined(task: &Task<'_>) -> Vec<f64> {
         let mut out = Vec::new();
-        for query in 0..task.tokens {
+        for query in task.queries.clone() {
+            let q = &task.q[(query - task.queries.start) * task.q_stride..];
             let sees = |key: usize| key.saturating_add(task.before) >= query && key <= query.saturating_add(task.after);
             let score = |key: usize| {
-                let dot: f64 = (0..task.size)
-                    .map(|n| f64::from(task.q[query * task.q_stride + n]) * f64::from(task.k[key * task.kv_stride + n]))
-                    .sum();
+                let dot: f64 = (0..task.size).map(|n| f64::from(q[n]) * f64::from(task.k[key * task.kv_stride + n])).sum();
                 dot * f64::from(task.scale) + task.bias.map_or(0.0, |bias| f64::from(bias[key + task.tokens - 1 - query]))
             };
             let weights: Vec<f64> = (0..task.tokens).map(|key| if sees(key) { score(key).exp() } else { 0.0 }).collect();
@@ -226,19 +229,25 @@ mod tests {
         let (q, k, v) = (numbers(tokens * q_stride, 1), numbers(tokens * kv_stride, 2), numbers(tokens * kv_stride, 3));
         let bias = numbers(2 * tokens - 1, 4);
         let bias = biased.then_some(&bias[..]);
-        let task = Task { q: &q, k: &k, v: &v, q_stride, kv_stride, tokens, size, scale: 1.7 / (size as f32).sqrt(), before, after, bias };
-        let expected = defined(&task);
-        // What an earlier, longer row left must not show.
-        let mut scratch = Scratch { scores: vec![f32::NAN; 6 * 1024], out: vec![f32::NAN; 9], ..Scratch::default() };
-        attend(&task, &mut scratch);
-        attend_plain(&task, &expected);
-        compare(&scratch.out[..tokens * size], &expected, &format!("{tokens} {size} {before} {after} {biased}"));
+        let scale = 1.7 / (size as f32).sqrt();
+        // All queries, each that can be the one that is pooled, and some in the middle.
+        for queries in [0..tokens, 0..1, tokens - 1..tokens, tokens / 3..tokens.div_ceil(2).max(tokens / 3 + 1)] {
+            let asked = queries.len();
+            let what = format!("{queries:?} of {tokens} {size} {before} {after} {biased}");
+            let task = Task { q: &q, k: &k, v: &v, q_stride, kv_stride, queries, tokens, size, scale, before, after, bias };
+            let expected = defined(&task);
+            // What an earlier, longer row left must not show.
+            let mut scratch = Scratch { scores: vec![f32::NAN; 6 * 1024], out: vec![f32::NAN; 9], ..Scratch::default() };
+            attend(&task, &mut scratch);
+            attend_plain(&task, &expected);
+            compare(&scratch.out[..asked * size], &expected, &what);
+        }
     }
 
     fn attend_plain(task: &Task<'_>, expected: &[f64]) {
         let mut scratch = Scratch::default();
         attend_head::<Plain>(task, &mut scratch);
-        compare(&scratch.out[..task.tokens * task.size], expected, "without fused multiply-add");
+        compare(&scratch.out[..task.queries.len() * task.size], expected, "without fused multiply-add");
     }
 
     fn compare(found: &[f32], expected: &[f64], what: &str) {
@@ -277,6 +286,7 @@ mod tests {
                 v: &[1.0, 2.0, 3.0, 4.0],
                 q_stride: 2,
                 kv_stride: 2,
+                queries: 0..2,
                 tokens: 2,
                 size: 2,
                 scale: 1.0,

@@ -103,8 +103,20 @@ mod tests {
                         let part = &numbers[head * size..];
                         let (q, k, v) = (part, part, part);
                         let (before, after) = (usize::MAX, usize::MAX);
-                        let task =
-                            Task { q, k, v, q_stride: stride, kv_stride: stride, tokens, size, scale: 0.2, before, after, bias: None };
+                        let task = Task {
+                            q,
+                            k,
+                            v,
+                            q_stride: stride,
+                            kv_stride: stride,
+                            queries: 0..tokens,
+                            tokens,
+                            size,
+                            scale: 0.2,
+                            before,
+                            after,
+                            bias: None,
+                        };
                         attend(black_box(&task), &mut scratch);
                     }
                 }

@@ -17,6 +17,7 @@ use crate::fs;
 use crate::index::Index;
 use crate::metrics::Interval;
 use crate::progress::Job;
+use crate::recipe::lock::FusionPins;
 use crate::recipe::{FusionPlan, ProjectionPlan};
 use crate::search::fusion::By;
 use crate::search::{Exact, Weights};
@@ -124,6 +125,23 @@ pub(super) fn is_current(setup: &Setup, store: &Store) -> Result<bool> {
     Ok(record.inputs == inputs(setup, store)?)
 }
 
+/// What a lockfile tells of the choice; nothing if there is none of what is here now.
+pub(super) fn pins(setup: &Setup, store: &Store) -> Result<Option<FusionPins>> {
+    let Ok(Some(record)) = Record::read(&setup.embeddings.fusion()) else { return Ok(None) };
+    if explicit(setup).is_some() || record.inputs != inputs(setup, store)? {
+        return Ok(None);
+    }
+    let Choice { weights, chosen, judging, figures, .. } = &record.choice;
+    Ok(Some(FusionPins {
+        chosen: *chosen,
+        lexical: weights.lexical,
+        vector: weights.vector,
+        projection: weights.projection,
+        queries: judging.queries,
+        gain: figures.map(|figures| [figures.gain.mean, figures.gain.low, figures.gain.high]),
+    }))
+}
+
 /// The questions of the project that choose and judge: none that a projection was trained on.
 fn sets(store: &Store, joined: Option<&ProjectionPlan>) -> Result<Vec<Set>> {
     let trained = match joined {
@@ -135,30 +153,31 @@ fn sets(store: &Store, joined: Option<&ProjectionPlan>) -> Result<Vec<Set>> {
 
 fn chosen(setup: &Setup, store: &Store, job: Job<'_>) -> Result<(Choice, Option<String>)> {
     let joined = joined(setup)?.map(|(plan, _)| plan);
+    let name = joined.map(|plan| plan.name.clone());
     let sets = sets(store, joined)?;
     // Too few questions need no model.
-    let few = sets.iter().map(|set| set.queries.len()).sum::<usize>() < project::MIN_QUERIES;
-    let mut asked = BTreeMap::new();
-    if !few {
-        let base = Index::open(&setup.embeddings.base(), &setup.expected(store)?)?;
-        let vectors = setup.vectors(store)?;
-        let base = Exact { index: &base, vectors: &vectors };
-        let opened = joined.map(|plan| projections::open(plan, &setup.embeddings, &setup.fingerprint, store, Depth::Stamps)).transpose()?;
-        let projections = match (joined, &opened) {
-            (Some(plan), Some((projection, index))) => {
-                vec![Projected { name: plan.name.clone(), note: String::new(), projection, index }]
-            }
-            _ => Vec::new(),
-        };
-        let joined = Joined { projection: (!projections.is_empty()).then_some(0), weights: None };
-        let searched = Searched { store, base: &base, projections, joined };
-        let mut embedder = Embedder::open(setup.settings.clone())?;
-        for set in &sets {
-            let vectors = project::embed(set, &mut embedder, job)?;
-            asked.insert(set.name.clone(), choice::ask(&searched, set, &vectors, job)?);
-        }
+    if let Some(kept) = choice::kept(&sets, joined.is_some()) {
+        return Ok((kept, name));
     }
-    Ok((choice::choose(&asked, joined.is_some(), job)?, joined.map(|plan| plan.name.clone())))
+    let base = Index::open(&setup.embeddings.base(), &setup.expected(store)?)?;
+    let vectors = setup.vectors(store)?;
+    let base = Exact { index: &base, vectors: &vectors };
+    let opened = joined.map(|plan| projections::open(plan, &setup.embeddings, &setup.fingerprint, store, Depth::Stamps)).transpose()?;
+    let projections = match (joined, &opened) {
+        (Some(plan), Some((projection, index))) => {
+            vec![Projected { name: plan.name.clone(), note: String::new(), projection, index }]
+        }
+        _ => Vec::new(),
+    };
+    let fused = Joined { projection: (!projections.is_empty()).then_some(0), weights: None };
+    let searched = Searched { store, base: &base, projections, joined: fused };
+    let mut embedder = Embedder::open(setup.settings.clone())?;
+    let mut asked = BTreeMap::new();
+    for set in &sets {
+        let vectors = project::embed(set, &mut embedder, job)?;
+        asked.insert(set.name.clone(), choice::ask(&searched, set, &vectors, job)?);
+    }
+    Ok((choice::choose(&asked, joined.is_some(), job)?, name))
 }
 
 /// The choice with its figures.

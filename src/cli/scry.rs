@@ -74,8 +74,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         }
         _ => with_vectors(&project, &store, &arguments, &question, &mut options)?,
     };
-    let fusion = (options.explain && options.mode == Mode::Hybrid)
-        .then(|| options.weights.unwrap_or(Weights::usual(projection.is_some())));
+    let fusion = (options.explain && options.mode == Mode::Hybrid).then(|| options.weights.unwrap_or(Weights::usual(projection.is_some())));
     let answer = Answer { question: &question, mode: options.mode, projection: projection.as_deref(), fusion, hits: &hits };
     let told = fusion.map(|weights| {
         let origin = if options.weights.is_some() { "" } else { ", the usual" };

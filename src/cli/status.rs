@@ -181,7 +181,10 @@ fn derived(status: &mut Status, setup: &Setup, store: &Store) -> Result<()> {
             status.fusion.record = record;
             match fusion::is_current(setup, store)? {
                 true => Part::current(),
-                false => Part { state: "stale", message: "the model, a projection or the project changed since; search uses the usual weights".into() },
+                false => Part {
+                    state: "stale",
+                    message: "the model, a projection or the project changed since; search uses the usual weights".into(),
+                },
             }
         }
     };

@@ -224,10 +224,7 @@ pub(super) fn fused(words: Vec<Scored>, vectors: Vec<Scored>) -> Vec<Scored> {
         scale,
         items: ranking.into_iter().map(|scored| (u64::from(scored.document), f64::from(scored.score))).collect(),
     };
-    let lists = [
-        list("lexical", weights.lexical, Scale::FromZero, words),
-        list("vector", weights.vector, Scale::Spread, vectors),
-    ];
+    let lists = [list("lexical", weights.lexical, Scale::FromZero, words), list("vector", weights.vector, Scale::Spread, vectors)];
     let mut best = Best::new(DEPTH);
     for found in fuse(&lists, weights.by) {
         // Ids are the numbers of documents that went in.

@@ -64,7 +64,9 @@ impl FusionPlan {
         let by_ranks = check.word("fusion.by", section.by.as_ref(), false, &[("scores", false), ("ranks", true)])?;
         let k = match &section.k {
             Some(at) if !by_ranks => {
-                return Err(check.wrong(at, "`fusion.k` has no meaning where scores are added up").hint("write `by: ranks` beside it, or remove it"));
+                return Err(check
+                    .wrong(at, "`fusion.k` has no meaning where scores are added up")
+                    .hint("write `by: ranks` beside it, or remove it"));
             }
             typed => check.number("fusion.k", typed.as_ref(), DEFAULT_K, 0.0, MAX_K)?,
         };

@@ -108,7 +108,12 @@ mod tests {
     const RANKS: By = By::Ranks { k: RRF_K };
 
     fn list(retriever: &str, weight: f64, ids: &[u64]) -> RankedList {
-        RankedList { retriever: retriever.to_owned(), weight, scale: Scale::FromZero, items: ids.iter().map(|&id| (id, 100.0 - id as f64)).collect() }
+        RankedList {
+            retriever: retriever.to_owned(),
+            weight,
+            scale: Scale::FromZero,
+            items: ids.iter().map(|&id| (id, 100.0 - id as f64)).collect(),
+        }
     }
 
     #[test]
@@ -133,8 +138,10 @@ mod tests {
     /// BM25 of 8, 6 and 2 become 1, 3/4 and 1/4; cosines of 0.9, 0.7 and 0.5 become 1, 1/2 and 0.
     #[test]
     fn scores_are_made_comparable_and_added() {
-        let lexical = RankedList { retriever: "lexical".into(), weight: 1.0, scale: Scale::FromZero, items: vec![(1, 8.0), (2, 6.0), (3, 2.0)] };
-        let vector = RankedList { retriever: "vector".into(), weight: 0.5, scale: Scale::Spread, items: vec![(4, 0.9), (2, 0.7), (5, 0.5)] };
+        let lexical =
+            RankedList { retriever: "lexical".into(), weight: 1.0, scale: Scale::FromZero, items: vec![(1, 8.0), (2, 6.0), (3, 2.0)] };
+        let vector =
+            RankedList { retriever: "vector".into(), weight: 0.5, scale: Scale::Spread, items: vec![(4, 0.9), (2, 0.7), (5, 0.5)] };
         let fused = fuse(&[lexical, vector], By::Scores);
         let scores: Vec<(u64, f64)> = fused.iter().map(|f| (f.id, (f.score * 1e9).round() / 1e9)).collect();
         // 1 and 2 have the same score, and the better rank of 1 decides.

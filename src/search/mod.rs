@@ -251,9 +251,8 @@ impl Found {
         let mut ids: Vec<u64> = lists.iter().flat_map(|list| list.items.iter().map(|(id, _)| *id)).collect();
         ids.sort_unstable();
         ids.dedup();
-        let passes = |chunk: &Chunk| {
-            (options.kinds.is_empty() || options.kinds.contains(&chunk.kind)) && !options.without.contains(&chunk.id)
-        };
+        let passes =
+            |chunk: &Chunk| (options.kinds.is_empty() || options.kinds.contains(&chunk.kind)) && !options.without.contains(&chunk.id);
         let chunks: BTreeMap<u64, Chunk> =
             store.chunks_by_id(&ids)?.into_iter().filter(|chunk| passes(chunk)).map(|chunk| (chunk.id, chunk)).collect();
         for list in &mut lists {

@@ -23,6 +23,7 @@ mod interrupts;
 mod json_errors;
 mod lock;
 mod odd_files;
+mod own_search;
 mod project_states;
 mod projections;
 mod reference;

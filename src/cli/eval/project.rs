@@ -131,7 +131,9 @@ impl Shared {
     fn check(&self) -> Result<()> {
         not_a_folder(self.output.as_deref())?;
         match &self.run {
-            Some(path) if path.is_file() => Err(Error::usage("--run is a file").at(path).hint("name a folder: there is a run for each way of searching")),
+            Some(path) if path.is_file() => {
+                Err(Error::usage("--run is a file").at(path).hint("name a folder: there is a run for each way of searching"))
+            }
             _ => Ok(()),
         }
     }
@@ -296,8 +298,14 @@ fn set_text(set: &SetReport, style: &Style) -> String {
     let title = format!("{}: {}", set.name, set.about);
     let mut out = format!("\n{}\n", style.bold(&title));
     let (queries, relevant, groups) = (plural(set.queries, "question"), count(set.relevant as u64), plural(set.groups, "group"));
-    out += &format!("{queries} of {groups}, {relevant} answers in all; {} hidden, since they hold a question's own text\n", plural(set.hidden_chunks, "piece"));
-    out += &format!("{}\n", style.dim("                     nDCG@10  95 % interval    MRR@10  recall@10   minus hybrid in nDCG@10 (95 % interval)"));
+    out += &format!(
+        "{queries} of {groups}, {relevant} answers in all; {} hidden, since they hold a question's own text\n",
+        plural(set.hidden_chunks, "piece")
+    );
+    out += &format!(
+        "{}\n",
+        style.dim("                     nDCG@10  95 % interval    MRR@10  recall@10   minus hybrid in nDCG@10 (95 % interval)")
+    );
     for system in &set.systems {
         let of = &system.figures;
         let hundred = |figure: Figure| 100.0 * figure.value;

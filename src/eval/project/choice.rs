@@ -164,8 +164,7 @@ fn candidates(with_projection: bool) -> Vec<Weights> {
     let mut all = vec![usual];
     for vectors in VECTOR_WEIGHTS {
         for share in PROJECTION_SHARES.into_iter().take(if with_projection { PROJECTION_SHARES.len() } else { 1 }) {
-            let weights =
-                Weights { lexical: LEXICAL_WEIGHT, vector: vectors * (1.0 - share), projection: vectors * share, by: By::Scores };
+            let weights = Weights { lexical: LEXICAL_WEIGHT, vector: vectors * (1.0 - share), projection: vectors * share, by: By::Scores };
             if !all.contains(&weights) {
                 all.push(weights);
             }
@@ -174,27 +173,47 @@ fn candidates(with_projection: bool) -> Vec<Weights> {
     all
 }
 
+/// The usual weights, if these sets have too few questions to choose by: better known before anything is embedded.
+pub fn kept(sets: &[Set], with_projection: bool) -> Option<Choice> {
+    let groups = sets.iter().flat_map(|set| &set.queries).map(|query| query.group.as_str());
+    let questions = sets.iter().map(|set| (set.name.clone(), set.queries.len())).collect();
+    let choice = Choice::usual(groups, questions, with_projection);
+    (!choice.reason.is_empty()).then_some(choice)
+}
+
+impl Choice {
+    /// Nothing is chosen yet; there is a reason if nothing can be.
+    fn usual<'a>(groups: impl Iterator<Item = &'a str>, questions: BTreeMap<String, usize>, with_projection: bool) -> Choice {
+        let (choosing, judging): (Vec<&str>, Vec<&str>) = groups.partition(|group| chooses(group));
+        let (choosing, judging) = (half(choosing), half(judging));
+        let few = [choosing, judging].iter().any(|half| half.queries < MIN_TEST_QUERIES || half.groups < MIN_TEST_GROUPS);
+        let reason = format!(
+            "the usual weights: too few questions to choose by ({} choose, {} judge; at least {MIN_TEST_QUERIES} of {MIN_TEST_GROUPS} groups each)",
+            choosing.queries, judging.queries
+        );
+        Choice {
+            weights: Weights::usual(with_projection),
+            chosen: false,
+            reason: if few { reason } else { String::new() },
+            questions,
+            choosing,
+            judging,
+            best: None,
+            figures: None,
+        }
+    }
+}
+
 /// Chooses. `questions` are those of each kind; `with_projection` says whether each has a third list.
 pub fn choose(questions: &BTreeMap<String, Vec<Asked>>, with_projection: bool, job: Job<'_>) -> Result<Choice> {
     let usual = Weights::usual(with_projection);
-    let (choosing, judging): (Vec<&Asked>, Vec<&Asked>) = questions.values().flatten().partition(|asked| chooses(&asked.group));
-    let mut choice = Choice {
-        weights: usual,
-        chosen: false,
-        reason: String::new(),
-        questions: questions.iter().map(|(kind, asked)| (kind.clone(), asked.len())).collect(),
-        choosing: half(&choosing),
-        judging: half(&judging),
-        best: None,
-        figures: None,
-    };
-    if [choice.choosing, choice.judging].iter().any(|half| half.queries < MIN_TEST_QUERIES || half.groups < MIN_TEST_GROUPS) {
-        choice.reason = format!(
-            "the usual weights: the project gives too few questions to choose by ({} that choose and {} that judge; each needs at least {MIN_TEST_QUERIES} of {MIN_TEST_GROUPS} groups)",
-            choice.choosing.queries, choice.judging.queries
-        );
+    let groups = questions.values().flatten().map(|asked| asked.group.as_str());
+    let counts = questions.iter().map(|(kind, asked)| (kind.clone(), asked.len())).collect();
+    let mut choice = Choice::usual(groups, counts, with_projection);
+    if !choice.reason.is_empty() {
         return Ok(choice);
     }
+    let (choosing, judging): (Vec<&Asked>, Vec<&Asked>) = questions.values().flatten().partition(|asked| chooses(&asked.group));
     let mut best = (f64::NEG_INFINITY, usual);
     for weights in candidates(with_projection) {
         job.check()?;
@@ -223,16 +242,17 @@ pub fn choose(questions: &BTreeMap<String, Vec<Asked>>, with_projection: bool, j
         (choice.weights, choice.chosen) = (best, true);
         choice.reason = "chosen: better than the usual weights on questions that did not choose them".to_owned();
     } else {
-        choice.reason = format!("the usual weights: {} is not clearly better on questions that did not choose it", best.told(with_projection));
+        choice.reason =
+            format!("the usual weights: {} is not clearly better on questions that did not choose it", best.told(with_projection));
     }
     Ok(choice)
 }
 
-fn half(asked: &[&Asked]) -> Half {
-    let mut groups: Vec<&str> = asked.iter().map(|asked| asked.group.as_str()).collect();
+fn half(mut groups: Vec<&str>) -> Half {
+    let queries = groups.len();
     groups.sort_unstable();
     groups.dedup();
-    Half { queries: asked.len(), groups: groups.len() }
+    Half { queries, groups: groups.len() }
 }
 
 fn numbered(asked: &[&Asked]) -> Vec<usize> {
@@ -256,7 +276,9 @@ mod tests {
             retriever: name.to_owned(),
             weight: 0.0,
             scale,
-            items: (1..=20).map(|rank| (if rank == at { 1 } else { 100 * name.len() as u64 + rank as u64 }, 1.0 - rank as f64 / 40.0)).collect(),
+            items: (1..=20)
+                .map(|rank| (if rank == at { 1 } else { 100 * name.len() as u64 + rank as u64 }, 1.0 - rank as f64 / 40.0))
+                .collect(),
         };
         let lists = vec![list("lexical", Scale::FromZero, words), list("vector", Scale::Spread, vectors)];
         let units = lists.iter().flat_map(|list| &list.items).map(|(id, _)| (*id, format!("u{id}"))).collect();

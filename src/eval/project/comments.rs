@@ -58,8 +58,12 @@ impl Comments {
             left_out: Vec::new(),
         };
         let is_function = |symbol: &&Symbol| matches!(symbol.kind, SymbolKind::Function | SymbolKind::Method);
-        let asked: Vec<(&Symbol, Option<String>)> =
-            symbols.iter().filter(is_function).filter(|symbol| !symbol.doc.is_empty()).map(|symbol| (symbol, sentence(&symbol.doc))).collect();
+        let asked: Vec<(&Symbol, Option<String>)> = symbols
+            .iter()
+            .filter(is_function)
+            .filter(|symbol| !symbol.doc.is_empty())
+            .map(|symbol| (symbol, sentence(&symbol.doc)))
+            .collect();
         let mut standing: BTreeMap<&str, usize> = BTreeMap::new();
         asked.iter().filter_map(|(_, text)| text.as_deref()).for_each(|text| *standing.entry(text).or_default() += 1);
         let undocumented = symbols.iter().filter(is_function).count() - asked.len();
@@ -118,7 +122,8 @@ impl Comments {
         let files: Vec<(String, Vec<Chunk>)> = by_path.into_iter().collect();
         for batch in files.chunks(BATCH) {
             job.check()?;
-            let sources: Vec<Source> = batch.iter().filter_map(|(path, chunks)| source(path, chunks, lines.get(path.as_str()), &mut copied)).collect();
+            let sources: Vec<Source> =
+                batch.iter().filter_map(|(path, chunks)| source(path, chunks, lines.get(path.as_str()), &mut copied)).collect();
             copy.put_sources(&sources.iter().map(|source| (source, None)).collect::<Vec<_>>())?;
             job.progress.advance(batch.len() as u64);
         }
@@ -211,7 +216,9 @@ fn embedded(
     job.progress.begin("embedding without comments", Some(stripped.len() as u64), "chunks");
     let inputs = stripped.iter().map(|copied| Ok(Input::Text(format!("{}\n{}", copied.piece.title, copied.piece.text))));
     let name = |number: usize| stripped.get(number).map_or_else(String::new, |copied| format!("{}:{}", copied.path, copied.piece.line));
-    embedder.embed(inputs, TextKind::Document, Order::AsComputed, job, name, |number, vector| flat.push(new(&stripped[number].original)?, vector))?;
+    embedder.embed(inputs, TextKind::Document, Order::AsComputed, job, name, |number, vector| {
+        flat.push(new(&stripped[number].original)?, vector)
+    })?;
     job.progress.end("");
     Ok(flat)
 }

@@ -104,7 +104,8 @@ fn unfit(commit: &Commit, standing: usize) -> Option<&'static str> {
 
 /// A subject in lower case, its words with single spaces between.
 fn plain(subject: &str) -> String {
-    let words: Vec<String> = asked(subject).split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).map(str::to_lowercase).collect();
+    let words: Vec<String> =
+        asked(subject).split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).map(str::to_lowercase).collect();
     words.join(" ")
 }
 
@@ -126,7 +127,9 @@ fn is_version_bump(subject: &str) -> bool {
     let is_number = |word: &str| {
         let word = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
         let word = word.strip_prefix('v').unwrap_or(word);
-        word.contains('.') && word.starts_with(|c: char| c.is_ascii_digit()) && word.split('.').all(|part| part.starts_with(|c: char| c.is_ascii_digit()))
+        word.contains('.')
+            && word.starts_with(|c: char| c.is_ascii_digit())
+            && word.split('.').all(|part| part.starts_with(|c: char| c.is_ascii_digit()))
     };
     let mut words = said.split_whitespace();
     let first = words.next().unwrap_or_default();
@@ -184,7 +187,9 @@ mod tests {
             assert_eq!(unfit(&commit(subject, files), 1), Some(reason), "{subject}");
         }
         assert_eq!(unfit(&commit("update the readme", 1), 2), Some("subjects that several commits have"));
-        for subject in ["update the readme", "The parser reads version 1.2 of the format", "bumpers are drawn in red", "release the lock at once"] {
+        for subject in
+            ["update the readme", "The parser reads version 1.2 of the format", "bumpers are drawn in red", "release the lock at once"]
+        {
             assert_eq!(unfit(&commit(subject, 30), 1), None, "{subject}");
         }
     }

@@ -25,7 +25,8 @@ const MIN_HASH: usize = 7;
 /// Labels that point nowhere are named up to so many.
 const SHOWN: usize = 5;
 
-const FORM: &str = "expected {\"name\": \"...\", \"queries\": [{\"id\": \"...\", \"query\": \"...\", \"relevant_docs\": [\"path\", ...]}, ...]}";
+const FORM: &str =
+    "expected {\"name\": \"...\", \"queries\": [{\"id\": \"...\", \"query\": \"...\", \"relevant_docs\": [\"path\", ...]}, ...]}";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -160,7 +161,9 @@ impl Target {
     /// The error is why the query cannot have it.
     fn add_to(self, query: &mut Query) -> Result<(), &'static str> {
         match self {
-            Target::File(path) if query.places.values().any(|place| is_in(place, &path)) => Err("is a file that another label has a place in"),
+            Target::File(path) if query.places.values().any(|place| is_in(place, &path)) => {
+                Err("is a file that another label has a place in")
+            }
             Target::File(path) => match query.relevant.insert(path) {
                 true => Ok(()),
                 false => Err("is what another label says already"),
@@ -249,7 +252,8 @@ impl<'a> Targets<'a> {
     }
 
     fn hint(&self) -> String {
-        let forms = "labels are paths relative to the project (`docs/DESIGN.md`, `src/main.rs:12`, `docs/DESIGN.md#Search`) or hashes of commits";
+        let forms =
+            "labels are paths relative to the project (`docs/DESIGN.md`, `src/main.rs:12`, `docs/DESIGN.md#Search`) or hashes of commits";
         match &self.near {
             Some(near) => format!("did you mean `{near}`? {forms}; `patina scrape` reads what is new"),
             None => format!("{forms}; `patina scrape` reads what is new"),

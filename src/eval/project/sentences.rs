@@ -89,7 +89,9 @@ fn sentence(text: &str) -> Option<String> {
     let mut rest = text;
     while !rest.is_empty() {
         // A full stop inside a word ends nothing: `main.rs`, `0.3`.
-        let end = rest.char_indices().find(|&(at, c)| ends(c) && (c == '\n' || rest[at + c.len_utf8()..].starts_with(|c: char| c.is_whitespace())));
+        let end = rest
+            .char_indices()
+            .find(|&(at, c)| ends(c) && (c == '\n' || rest[at + c.len_utf8()..].starts_with(|c: char| c.is_whitespace())));
         let (line, after) = match end {
             Some((at, c)) => (&rest[..at], &rest[at + c.len_utf8()..]),
             None => (rest, ""),
@@ -114,7 +116,10 @@ mod tests {
     #[test]
     fn a_sentence_is_as_long_as_a_question() {
         let asked = |text: &str| sentence(text).unwrap_or_default();
-        assert_eq!(asked("## Goals\n- [ ] **Short** one.\n- `main.rs` of v0.3 reads the whole file at once! And more."), "main.rs of v0.3 reads the whole file at once");
+        assert_eq!(
+            asked("## Goals\n- [ ] **Short** one.\n- `main.rs` of v0.3 reads the whole file at once! And more."),
+            "main.rs of v0.3 reads the whole file at once"
+        );
         assert_eq!(asked("too short. still short\n\nno"), "");
         let long = "word ".repeat(40);
         assert_eq!(asked(&long).split(' ').count(), MAX_WORDS);

@@ -26,6 +26,7 @@ mod odd_files;
 mod project_states;
 mod projections;
 mod reference;
+mod relations;
 mod runtimes;
 mod shards;
 mod stale;

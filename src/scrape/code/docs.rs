@@ -34,6 +34,9 @@ pub(super) fn plain(comment: &str) -> String {
         for close in ["*/", "\"\"\"", "-}", "]]"] {
             line = line.strip_suffix(close).unwrap_or(line);
         }
+        for tag in ["<summary>", "</summary>"] {
+            line = line.trim().trim_start_matches(tag).trim_end_matches(tag);
+        }
         lines.push(line.trim_matches(|c: char| c.is_whitespace() || c == '/'));
     }
     clip(&lines)

@@ -1,14 +1,24 @@
 //! The languages that have a grammar. A new one is a file here, a line in [`LANGUAGES`], a crate in `Cargo.toml`, and a fixture.
 
+mod bash;
 mod c;
 mod cpp;
+mod csharp;
+mod elixir;
 mod go;
+mod haskell;
 mod java;
 mod javascript;
+mod kotlin;
+mod lua;
+mod php;
 mod python;
 mod ruby;
 mod rust;
+mod scala;
+mod swift;
 mod typescript;
+mod zig;
 
 use super::language::Language;
 
@@ -24,6 +34,16 @@ pub(super) const LANGUAGES: &[&Language] = &[
     &cpp::CPP,
     &java::JAVA,
     &ruby::RUBY,
+    &csharp::CSHARP,
+    &php::PHP,
+    &bash::BASH,
+    &kotlin::KOTLIN,
+    &scala::SCALA,
+    &swift::SWIFT,
+    &lua::LUA,
+    &elixir::ELIXIR,
+    &haskell::HASKELL,
+    &zig::ZIG,
 ];
 
 /// The language of a file, by its extension. Headers of C and C++ have the same one: there the text decides.

@@ -125,7 +125,7 @@ impl<'a> Cutter<'a> {
         let items: &'a [Item] = self.items;
         let mut units: Vec<Unit<'a>> = Vec::new();
         let mut at = rows.0;
-        let mut fill = |units: &mut Vec<Unit<'a>>, from: usize, to: usize| {
+        let fill = |units: &mut Vec<Unit<'a>>, from: usize, to: usize| {
             if from < to && self.lines[from..to].iter().any(|line| !line.is_blank()) {
                 units.push(Unit { rows: (from, to), item: None });
             }

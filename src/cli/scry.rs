@@ -1,5 +1,7 @@
 //! `patina scry`: a question, and the places of the project that answer it.
 
+mod relations;
+
 use serde::Serialize;
 
 use crate::cli::Context;
@@ -22,8 +24,13 @@ use crate::train::Projection;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The question, in plain words.
-    #[arg(required = true, num_args = 1.., value_name = "QUESTION")]
+    #[arg(required_unless_present_any = ["file", "callers", "callees"], num_args = 1.., value_name = "QUESTION")]
     question: Vec<String>,
+    #[command(flatten)]
+    relations: relations::Arguments,
+    /// With --callers and --callees: how many calls away.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    depth: usize,
     /// How to search: hybrid (words and vectors fused), vector, or lexical (words only; needs no model).
     #[arg(long, default_value = "hybrid", value_name = "MODE")]
     mode: String,
@@ -59,6 +66,12 @@ struct Answer<'a> {
 }
 
 pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
+    if arguments.relations.is_asked() {
+        if !arguments.question.is_empty() {
+            return Err(Error::usage("--file, --callers and --callees stand in place of a question").hint("leave one of the two out"));
+        }
+        return relations::run(context, &arguments.relations, arguments.limit, arguments.depth);
+    }
     let question = arguments.question.join(" ");
     let mut options = options(&arguments)?;
     let project = Project::find(context.project.as_deref())?;

@@ -209,6 +209,9 @@ fn text(status: &Status, style: &Style) -> String {
         Some(counts) => {
             let kinds: Vec<String> = counts.chunks.iter().map(|(kind, n)| format!("{} {}", count(*n), kind.name())).collect();
             out += &format!("chunks       {} ({})\n", count(counts.chunks_total()), kinds.join(", "));
+            if counts.symbols > 0 {
+                out += &format!("code         {} symbols, {} calls\n", count(counts.symbols), count(counts.calls));
+            }
             if let Some(last) = &counts.last_scrape {
                 out += &format!("scraped      {last}\n");
             }

@@ -247,7 +247,7 @@ pub struct Call {
     pub resolution: Resolution,
     /// The name that is called, without what stands before it.
     pub name: String,
-    /// What stands before the name: `Store` of `Store::open()`, `self` of `self.open()`, `cart` of `cart.add()`; empty if nothing does, `?` if
+    /// What stands before the name: `Store::` of `Store::open()`, `self` of `self.open()`, `cart` of `cart.add()`; empty if nothing does, `?` if
     /// it is no name (`open()?.read()`).
     pub receiver: String,
     /// The file of the call.

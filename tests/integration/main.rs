@@ -27,6 +27,7 @@ mod own_search;
 mod project_states;
 mod projections;
 mod reference;
+mod relations;
 mod runtimes;
 mod shards;
 mod stale;

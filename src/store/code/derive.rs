@@ -8,11 +8,14 @@ use sha2::{Digest, Sha256};
 use super::{CodeFacts, SymbolKind};
 use crate::error::Result;
 use crate::store::events::Write;
-use crate::store::{Content, Piece};
+use crate::store::{Content, Kind, Piece};
 
 impl Write<'_> {
     /// Makes the tables say what the facts of a source say; `chunks` are the ids of its pieces.
     pub(in crate::store) fn derive_code(&self, key: &str, content: &Content, chunks: &[i64]) -> Result<()> {
+        if content.kind == Kind::Commit {
+            return Ok(());
+        }
         self.forget_code(key)?;
         let Some(facts) = &content.code else { return Ok(()) };
         let file = file_id(key);

@@ -11,6 +11,12 @@ use super::{Import, Resolution, Symbol, SymbolKind};
 /// What a method calls its own object or type.
 const SELF: &[&str] = &["self", "Self", "this", "super", "cls", "$this", "static", "parent", "base"];
 
+/// What begins a path inside the same crate in Rust.
+const ROOT_PATHS: &[&str] = &["crate::", "self::", "super::"];
+
+/// Languages that write modules and types before `::` and values before `.` or `->`.
+const PATHS_HAVE_COLONS: &[&str] = &["rust", "c", "c++", "php"];
+
 /// Files that are named for their folder.
 const NAMELESS: &[&str] = &["mod", "lib", "main", "index", "__init__"];
 
@@ -87,7 +93,8 @@ impl<'a> Names<'a> {
         let (resolution, callee) = match call.receiver.as_str() {
             _ if candidates.is_empty() => (Resolution::Unknown, None),
             "" => plain(call, &candidates, imports),
-            receiver if SELF.contains(&receiver) => own(call, &candidates),
+            receiver if ROOT_PATHS.contains(&receiver) => beside(call, &candidates),
+            receiver if SELF.contains(&receiver.trim_end_matches("::")) => own(call, &candidates),
             receiver => on(call, receiver, &candidates, imports),
         };
         Resolved { resolution, callee, candidates }
@@ -107,22 +114,45 @@ fn own<'a>(call: &Raw, candidates: &[&'a Symbol]) -> Answer<'a> {
     }
 }
 
+/// `super::open()`: a function of the same crate.
+fn beside<'a>(call: &Raw, candidates: &[&'a Symbol]) -> Answer<'a> {
+    choose(call, candidates.iter().copied().filter(|symbol| symbol.kind != SymbolKind::Method).collect(), Resolution::Imported)
+}
+
 /// `Store::open()`, `cart.add()`: a symbol in the type or module of that name; else a method, if only one can be meant.
 fn on<'a>(call: &Raw, receiver: &str, candidates: &[&'a Symbol], imports: &[&Import]) -> Answer<'a> {
-    let last = segments(receiver).pop().unwrap_or_default();
-    let imported = imports.iter().find(|import| import.name == last);
-    let of: Vec<&Symbol> = match imported {
-        Some(import) => candidates.iter().copied().filter(|symbol| leads_to(&import.target, symbol, true)).collect(),
-        None => candidates.iter().copied().filter(|symbol| holds(symbol, last)).collect(),
-    };
+    let is_path = receiver.ends_with("::");
+    let names = segments(receiver);
+    let last = names.last().copied().unwrap_or_default();
+    let can_be_module = is_path || !PATHS_HAVE_COLONS.contains(&call.language.as_str());
+    let imported = imports.iter().find(|import| can_be_module && !import.name.is_empty() && import.name == names.first().copied().unwrap_or_default());
+    let of: Vec<&Symbol> = candidates
+        .iter()
+        .copied()
+        .filter(|symbol| match imported {
+            Some(import) if names.len() == 1 => leads_to(&import.target, symbol, true),
+            Some(import) => leads_to(&format!("{}::{}", import.target, names[1..].join("::")), symbol, true),
+            None if names.len() > 1 => leads_to(receiver, symbol, true),
+            None => can_be_module && holds(symbol, last),
+        })
+        .collect();
     if !of.is_empty() {
         return choose(call, of, Resolution::Imported);
     }
-    let names_a_type = last.starts_with(char::is_uppercase) || receiver.contains("::") || imported.is_some();
+    let methods: Vec<&Symbol> = candidates.iter().copied().filter(|symbol| symbol.kind == SymbolKind::Method).collect();
+    if !is_path {
+        // A value that is named for its type.
+        let plain = |name: &str| name.replace('_', "").to_lowercase();
+        let (of, named) = (plain(last), |symbol: &&Symbol| segments(symbol.enclosing()).last().map(|last| plain(last)));
+        let typed: Vec<&Symbol> = methods.iter().copied().filter(|symbol| named(symbol).as_ref() == Some(&of)).collect();
+        if !typed.is_empty() {
+            return choose(call, typed, Resolution::Imported);
+        }
+    }
+    let names_a_type = last.starts_with(char::is_uppercase) || is_path || imported.is_some();
     if names_a_type || COMMON.contains(&call.name.as_str()) {
         return (Resolution::Unknown, None);
     }
-    let methods: Vec<&Symbol> = candidates.iter().copied().filter(|symbol| symbol.kind == SymbolKind::Method).collect();
     choose(call, methods, Resolution::Unique)
 }
 
@@ -225,7 +255,7 @@ fn leads_to(target: &str, symbol: &Symbol, whole: bool) -> bool {
     let path: Vec<&str> = stem.split('/').collect();
     let known = |part: &&str| inside.contains(part) || path.contains(part);
     if whole && parts.is_empty() {
-        return folder(&symbol.path).is_empty() || target.starts_with("super") || target.starts_with("crate");
+        return symbol.enclosing().is_empty();
     }
     // What holds it must be named last.
     let held = !whole

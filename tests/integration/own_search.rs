@@ -331,3 +331,77 @@ fn vectors_that_know_nothing_lose_their_weight_and_the_choice_is_told() {
             .contains("fusion       lexical 1, vector 2, projection 0.5, by ranks with k 10 (as the recipe says)")
     );
 }
+
+/// Half of the comments share a word with their code, half share none: what they say is in no code that is searched.
+#[test]
+fn doc_comments_ask_for_their_functions_in_code_without_comments() {
+    let place = Place::tiny_project();
+    for (at, subject) in SUBJECTS.iter().enumerate() {
+        let doc = if at % 2 == 0 {
+            format!("Turns every {subject} around by itself")
+        } else {
+            format!("Whispers about {subject}ology reach nobody tonight")
+        };
+        place.write(
+            &format!("src/{at}.rs"),
+            format!("/// {doc}. More of it.\npub fn spin_{subject}(much: u32) -> u32 {{\n    much + {at}\n}}\n"),
+        );
+    }
+    place.write("src/bare.rs", "pub fn bare(much: u32) -> u32 {\n    much\n}\n");
+    place.write(
+        "src/twins.rs",
+        "/// Says the same as its twin does.\npub fn one() {}\n\n/// Says the same as its twin does.\npub fn two() {}\n",
+    );
+    place.run(["scrape"]).success();
+    place.run(["oxidize"]).success();
+    let index = place.read(".patina/data/embeddings/model/base.usearch");
+    let report = place.run(["eval", "project", "--kind", "docs", "--run", "runs", "--json"]).json();
+    let set = &report["sets"][0];
+    assert_eq!((&set["name"], &set["queries"], &set["groups"], &set["relevant"]), (&json!("docs"), &json!(24), &json!(24), &json!(24)));
+    let left = left_out(set);
+    assert_eq!(left["functions: without a doc comment"], 1);
+    assert_eq!(left["functions: first sentences of fewer than 4 words"], 1);
+    assert_eq!(left["functions: first sentences that several functions have"], 2);
+    near(&system(set, "lexical")["figures"]["mrr_at_10"]["value"], 0.5);
+    let qrels = String::from_utf8(place.read("runs/docs.qrels")).unwrap();
+    assert!(qrels.contains("src/0.rs:2 0 src/0.rs:2 1\n"), "{qrels}");
+    for name in ["hybrid", "lexical", "vector"] {
+        let run = String::from_utf8(place.read(&format!("runs/docs.{name}.run"))).unwrap();
+        near(&system(set, name)["figures"]["mrr_at_10"]["value"], by_hand(&run, &qrels).0);
+    }
+    assert_eq!(place.read(".patina/data/embeddings/model/base.usearch"), index, "the project's own index is not touched");
+    assert_eq!(place.left_behind(), Vec::<std::path::PathBuf>::new(), "the copy is gone");
+    // With too few commits and sentences the others are measured, and what is missing is told.
+    let all = place.run(["eval", "project", "--json"]).json();
+    assert_eq!((all["sets"].as_array().unwrap().len(), all["too_few"].as_array().unwrap().len()), (1, 2));
+    assert_eq!(all["sets"][0]["systems"], set["systems"]);
+}
+
+/// Ctrl-C in the middle: nothing is written, nothing is left.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_judgement_leaves_nothing() {
+    use std::process::{Command, Stdio};
+    let place = Place::tiny_project();
+    for (at, subject) in SUBJECTS.iter().enumerate() {
+        let functions: String =
+            (0..60).map(|n| format!("/// Turns the {subject} around {n} times by itself.\npub fn spin_{subject}_{n}(much: u32) -> u32 {{\n    much + {n}\n}}\n\n")).collect();
+        place.write(&format!("src/{at}.rs"), functions);
+    }
+    place.run(["scrape"]).success();
+    place.run(["oxidize"]).success();
+    place.write("tmp/.keep", "");
+    let mut command = place.command(["eval", "project", "--kind", "docs", "--run", "runs", "--output", "report.json", "--json"]);
+    command.env("TMPDIR", place.path("tmp")).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let begun = std::time::Instant::now();
+    while !place.left_behind().iter().any(|path| path.starts_with(place.path("tmp"))) {
+        assert!(begun.elapsed().as_secs() < 60 && child.try_wait().unwrap().is_none(), "no scratch folder was made");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let ran = place.ran(child.wait_with_output().unwrap());
+    assert_eq!((ran.exit(130).json_error()["kind"].as_str(), ran.out.len()), (Some("interrupted"), 0), "{ran}");
+    assert!(!place.path("report.json").exists() && !place.path("runs").exists());
+    assert_eq!(place.left_behind(), Vec::<std::path::PathBuf>::new(), "the scratch folder is gone");
+}

@@ -1,4 +1,6 @@
-//! `patina eval`: how good a model is on labelled data, as others measure it.
+//! `patina eval`: how good a model is on labelled data, as others measure it, and how good the project's own search is.
+
+mod project;
 
 use std::path::{Path, PathBuf};
 
@@ -26,6 +28,10 @@ pub(super) enum Command {
     Sts(Sts),
     /// A data set in BEIR's layout: how well its documents are found (nDCG, MRR, recall, MAP).
     Beir(Beir),
+    /// This project's search: commits ask for the files that they touched; by words, vectors, each projection, and all together.
+    Project(project::ProjectArguments),
+    /// This project's search on questions of your own, judged by hand, from a JSON file.
+    Queries(project::QueriesArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -98,6 +104,8 @@ pub(super) fn run(context: &Context, command: Command) -> Result<()> {
     match command {
         Command::Sts(arguments) => sts(context, arguments),
         Command::Beir(arguments) => beir(context, arguments),
+        Command::Project(arguments) => project::project(context, arguments),
+        Command::Queries(arguments) => project::queries(context, arguments),
     }
 }
 

@@ -7,6 +7,7 @@ mod doctor;
 mod embed;
 mod eval;
 mod facts;
+mod fusion;
 mod init;
 mod lock;
 mod machine;
@@ -90,7 +91,7 @@ enum Command {
     Parity(parity::Arguments),
     /// Measure models, runtimes and precisions side by side: speed, memory, parity, quality.
     Bench(bench::Arguments),
-    /// Measure a model on labelled data: pairs of sentences, or a retrieval set in BEIR's layout.
+    /// Measure a model on labelled data, or this project's search on questions of its own or of yours.
     #[command(subcommand)]
     Eval(eval::Command),
     /// The models on this machine.

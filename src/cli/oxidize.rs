@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use crate::cli::Context;
+use crate::cli::fusion::{self, Record};
 use crate::cli::measured::{self, Texts};
 use crate::cli::pins::{self, Depth, Kept, Pinned};
 use crate::cli::project::Project;
@@ -54,6 +55,8 @@ struct Summary {
     embedded: usize,
     index: &'static str,
     projections: Vec<Outcome>,
+    /// What was chosen for the fusion; none if the recipe says the weights.
+    fusion: Option<Record>,
     /// What became of the lockfile.
     lockfile: Kept,
 }
@@ -141,6 +144,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
             outcomes.push(projections::make(plan, &ground, job)?);
         }
     }
+    let fusion = fusion::make(&setup, &store, job)?;
     let lockfile = match &lock {
         Some(lock) => pinned.hold_made(&project, lock, Depth::Bytes, job).map(|()| Kept::Held)?,
         None => match pinned.keep_or_write(&project, job) {
@@ -165,6 +169,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         embedded,
         index,
         projections: outcomes,
+        fusion,
         lockfile,
     };
     context.report.result(&summary, |style| text(&summary, why.as_deref(), style))
@@ -258,6 +263,9 @@ fn text(summary: &Summary, why: Option<&str>, style: &Style) -> String {
     out += &format!("index {}\n", summary.index);
     for outcome in &summary.projections {
         out += &verdicts::text(outcome, style);
+    }
+    if let Some(record) = &summary.fusion {
+        out += &fusion::text(record, style);
     }
     if summary.lockfile == Kept::Written {
         out += "lockfile written: .patina/oxidize.lock\n";

@@ -3,10 +3,10 @@
 use patina_backend::{Model, Precision, Runtime};
 
 use crate::bench::parity;
-use crate::cli::machine;
 use crate::cli::project::Project;
 use crate::cli::projections::{self, Outcome, TRAINING_VERSION};
 use crate::cli::setup::Setup;
+use crate::cli::{fusion, machine};
 use crate::embed::select;
 use crate::embed::{Settings, VECTORS_VERSION};
 use crate::error::{Error, ErrorKind, Result};
@@ -129,7 +129,7 @@ impl Pinned<'_> {
                 metrics: outcome.verdict.as_ref().map(metrics),
             });
         }
-        Ok(Made { machine: machine::this(), index, projections })
+        Ok(Made { machine: machine::this(), index, projections, fusion: fusion::pins(setup, store)? })
     }
 
     /// What differs from a lockfile. A runtime other than the lockfile's counts as the same where parity is certified.

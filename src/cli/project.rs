@@ -96,6 +96,11 @@ impl Embeddings {
         self.folder.join(BASE)
     }
 
+    /// What was chosen for the fusion, and why.
+    pub fn fusion(&self) -> PathBuf {
+        self.folder.join("fusion.json")
+    }
+
     /// Removes what a killed process left. Only under the project's lock.
     pub fn sweep(&self) {
         fs::sweep(&self.folder);

@@ -1,6 +1,6 @@
 //! Training, judging and publishing one projection of the recipe, and what is kept of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::cli::pins::Depth;
 use crate::cli::project::Embeddings;
 use crate::cli::report::count;
+use crate::cli::setup::Setup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
 use crate::index::{Expected, Index, Source, keys_path, manifest_path, stamp_path};
@@ -332,4 +333,27 @@ fn opened(
         Depth::Bytes => Index::verify(&index, &expected)?,
     };
     Ok((projection, index))
+}
+
+/// Only what passed the gate joins a search that did not ask for it. A record that cannot be read promises nothing.
+pub(super) fn best_published(setup: &Setup) -> Option<&ProjectionPlan> {
+    let mut best: Option<(f64, &ProjectionPlan)> = None;
+    for plan in &setup.plan.projections {
+        let Ok(Some(outcome)) = Outcome::read(&setup.embeddings.verdict(&plan.name)) else { continue };
+        let Some(verdict) = outcome.verdict.filter(|verdict| verdict.published) else { continue };
+        let gain = verdict.raw.map_or(0.0, |raw| raw.gain.ndcg.mean);
+        if best.is_none_or(|(most, _)| gain > most) {
+            best = Some((gain, plan));
+        }
+    }
+    best.map(|(_, plan)| plan)
+}
+
+/// The chunks of all pairs that a projection of this plan is trained on or stopped by, if it is trained on what is in the store now.
+pub(super) fn trained_on(plan: &ProjectionPlan, store: &Store) -> Result<BTreeSet<u64>> {
+    let chunks = store.sample(MOST_CHUNKS)?;
+    let PairSource::Semantic = plan.pairs;
+    let pairs = pairs::semantic_with_commits(&chunks, &store.commits()?);
+    let Ok(split) = pairs::split(&pairs, &chunks, plan.seed, Fractions::default()) else { return Ok(BTreeSet::new()) };
+    Ok(split.train.iter().chain(&split.validation).flat_map(|pair| [pair.anchor, pair.positive]).collect())
 }

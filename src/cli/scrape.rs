@@ -69,6 +69,9 @@ fn text(report: &Report, chunks: u64) -> String {
     out += &line("documents", &report.documents);
     out += &line("code", &report.code);
     out += &format!("{:<10} {:>7}   to search\n", "chunks", count(chunks));
+    if report.not_parsed > 0 {
+        out += &format!("not parsed {:>7}   source files, cut at blank lines\n", count(report.not_parsed));
+    }
     for left in report.left_out.iter().take(NAMED) {
         out += &format!("left out: {} ({})\n", printable(&left.path), printable(&left.reason));
     }

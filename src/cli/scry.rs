@@ -1,11 +1,14 @@
 //! `patina scry`: a question, and the places of the project that answer it.
 
+mod relations;
+
 use serde::Serialize;
 
 use crate::cli::Context;
+use crate::cli::fusion;
 use crate::cli::pins::{self, Depth, Pinned};
 use crate::cli::project::Project;
-use crate::cli::projections::{self, Outcome};
+use crate::cli::projections;
 use crate::cli::report::Style;
 use crate::cli::setup::{self, Overrides, Setup};
 use crate::embed::Embedder;
@@ -13,17 +16,21 @@ use crate::embed::select::Purpose;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Index;
 use crate::progress::Job;
-use crate::recipe::ProjectionPlan;
 use crate::recipe::lock::Lock;
-use crate::search::{Exact, Hit, MAX_LIMIT, Mode, Options, VectorIndex, search};
+use crate::search::{Exact, Hit, MAX_LIMIT, Mode, Options, VectorIndex, Weights, search};
 use crate::store::{Kind, Store};
 use crate::train::Projection;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The question, in plain words.
-    #[arg(required = true, num_args = 1.., value_name = "QUESTION")]
+    #[arg(required_unless_present_any = ["file", "callers", "callees"], num_args = 1.., value_name = "QUESTION")]
     question: Vec<String>,
+    #[command(flatten)]
+    relations: relations::Arguments,
+    /// With --callers and --callees: how many calls away.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    depth: usize,
     /// How to search: hybrid (words and vectors fused), vector, or lexical (words only; needs no model).
     #[arg(long, default_value = "hybrid", value_name = "MODE")]
     mode: String,
@@ -52,12 +59,21 @@ struct Answer<'a> {
     question: &'a str,
     mode: Mode,
     projection: Option<&'a str>,
+    /// What each retriever counted; with --explain in hybrid mode only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fusion: Option<Weights>,
     hits: &'a [Hit],
 }
 
 pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
+    if arguments.relations.is_asked() {
+        if !arguments.question.is_empty() {
+            return Err(Error::usage("--file, --callers and --callees stand in place of a question").hint("leave one of the two out"));
+        }
+        return relations::run(context, &arguments.relations, arguments.limit, arguments.depth);
+    }
     let question = arguments.question.join(" ");
-    let options = options(&arguments)?;
+    let mut options = options(&arguments)?;
     let project = Project::find(context.project.as_deref())?;
     let store = Store::open_existing(&project.database())?;
     let (projection, hits) = match options.mode {
@@ -69,10 +85,15 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
             }
             (None, search(&store, None, None, &question, &options)?)
         }
-        _ => with_vectors(context, &project, &store, &arguments, &question, &options)?,
+        _ => with_vectors(context, &project, &store, &arguments, &question, &mut options)?,
     };
-    let answer = Answer { question: &question, mode: options.mode, projection: projection.as_deref(), hits: &hits };
-    context.report.result(&answer, |style| text(&hits, &options, style))
+    let fusion = (options.explain && options.mode == Mode::Hybrid).then(|| options.weights.unwrap_or(Weights::usual(projection.is_some())));
+    let answer = Answer { question: &question, mode: options.mode, projection: projection.as_deref(), fusion, hits: &hits };
+    let told = fusion.map(|weights| {
+        let origin = if options.weights.is_some() { "" } else { ", the usual" };
+        format!("fusion: {}{origin}", weights.told(projection.is_some()))
+    });
+    context.report.result(&answer, |style| text(&hits, &options, told.as_deref(), style))
 }
 
 fn options(arguments: &Arguments) -> Result<Options> {
@@ -93,7 +114,7 @@ fn options(arguments: &Arguments) -> Result<Options> {
         return Err(Error::usage("lexical search uses no projection").hint("leave out --projection, or --mode lexical"));
     }
     let kinds = arguments.kind.iter().map(kind).collect::<Result<_>>()?;
-    Ok(Options { mode, limit: arguments.limit, kinds, explain: arguments.explain })
+    Ok(Options { mode, limit: arguments.limit, kinds, explain: arguments.explain, ..Options::default() })
 }
 
 /// Search that needs the question's vector. The indexes are checked before the model is loaded: a stale one is refused at once.
@@ -103,7 +124,7 @@ fn with_vectors(
     store: &Store,
     arguments: &Arguments,
     question: &str,
-    options: &Options,
+    options: &mut Options,
 ) -> Result<(Option<String>, Vec<Hit>)> {
     let lock = locked(project, arguments)?;
     let pinned = lock.as_ref().map(|lock| lock.runtime.name.clone());
@@ -119,6 +140,9 @@ fn with_vectors(
     let vectors = setup.vectors(store)?;
     let base = Exact { index: &base, vectors: &vectors };
     let projected = projection(arguments, options.mode, &setup, store)?;
+    if options.mode == Mode::Hybrid {
+        options.weights = fusion::weights(&setup, store, projected.as_ref().map(|(name, ..)| name.as_str()))?;
+    }
     let mut embedder = Embedder::open(setup.settings.clone())?;
     embedder.notes().iter().for_each(|note| context.report.note(note));
     let vector = embedder.embed_query(question)?;
@@ -162,7 +186,7 @@ fn projection(arguments: &Arguments, mode: Mode, setup: &Setup, store: &Store) -
             let hint = if names.is_empty() { "the recipe has none".to_owned() } else { format!("the recipe has {}", names.join(", ")) };
             Error::usage(format!("the recipe has no projection {name:?}")).hint(hint)
         })?,
-        None if mode == Mode::Hybrid => match best_published(setup) {
+        None if mode == Mode::Hybrid => match projections::best_published(setup) {
             Some(plan) => plan,
             None => return Ok(None),
         },
@@ -172,25 +196,11 @@ fn projection(arguments: &Arguments, mode: Mode, setup: &Setup, store: &Store) -
     Ok(Some((plan.name.clone(), projection, index)))
 }
 
-/// Only what passed the gate joins a search that did not ask for it. A record that cannot be read promises nothing.
-fn best_published(setup: &Setup) -> Option<&ProjectionPlan> {
-    let mut best: Option<(f64, &ProjectionPlan)> = None;
-    for plan in &setup.plan.projections {
-        let Ok(Some(outcome)) = Outcome::read(&setup.embeddings.verdict(&plan.name)) else { continue };
-        let Some(verdict) = outcome.verdict.filter(|verdict| verdict.published) else { continue };
-        let gain = verdict.raw.map_or(0.0, |raw| raw.gain.ndcg.mean);
-        if best.is_none_or(|(most, _)| gain > most) {
-            best = Some((gain, plan));
-        }
-    }
-    best.map(|(_, plan)| plan)
-}
-
-fn text(hits: &[Hit], options: &Options, style: &Style) -> String {
+fn text(hits: &[Hit], options: &Options, fusion: Option<&str>, style: &Style) -> String {
     if hits.is_empty() {
         return "nothing found".into();
     }
-    let mut out = String::new();
+    let mut out = fusion.map(|fusion| format!("{}\n", style.dim(fusion))).unwrap_or_default();
     for (at, hit) in hits.iter().enumerate() {
         let place = match hit.line {
             0 => hit.path.chars().take(12).collect(),

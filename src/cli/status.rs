@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::Context;
+use crate::cli::fusion::{self, Record};
 use crate::cli::pins::{Depth, Pinned};
 use crate::cli::project::Project;
 use crate::cli::projections::{self, Outcome};
@@ -14,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::index::Index;
 use crate::progress::Job;
 use crate::recipe::lock::Lock;
+use crate::search::Weights;
 use crate::store::{Counts, Store};
 
 #[derive(Debug, clap::Args)]
@@ -34,7 +36,19 @@ struct Status {
     chunks_without_vector: Option<usize>,
     index: Part,
     projections: Vec<ProjectionState>,
+    fusion: Fusion,
     lockfile: Part,
+}
+
+/// What hybrid search weighs by.
+#[derive(Serialize)]
+struct Fusion {
+    /// Of the record; `current` where the recipe says the weights.
+    #[serde(flatten)]
+    part: Part,
+    /// The recipe's own weights.
+    recipe: Option<Weights>,
+    record: Option<Record>,
 }
 
 #[derive(Serialize)]
@@ -106,6 +120,7 @@ pub(super) fn run(context: &Context, _: Arguments) -> Result<()> {
         chunks_without_vector: None,
         index: Part::unknown("the model or the store is not here"),
         projections: Vec::new(),
+        fusion: Fusion { part: Part::unknown("the model or the store is not here"), recipe: None, record: None },
         lockfile: Part::unknown("the model is not here"),
     };
     if let Some(setup) = &setup {
@@ -157,6 +172,22 @@ fn derived(status: &mut Status, setup: &Setup, store: &Store) -> Result<()> {
         };
         status.projections.push(ProjectionState { name: plan.name.clone(), part, outcome });
     }
+    status.fusion.recipe = fusion::explicit(setup);
+    status.fusion.part = match (status.fusion.recipe, Record::read(&setup.embeddings.fusion())) {
+        (Some(_), _) => Part::current(),
+        (None, Err(error)) => Part::of(&error),
+        (None, Ok(None)) => Part { state: "missing", message: "nothing was chosen yet; search uses the usual weights".into() },
+        (None, Ok(record)) => {
+            status.fusion.record = record;
+            match fusion::is_current(setup, store)? {
+                true => Part::current(),
+                false => Part {
+                    state: "stale",
+                    message: "the model, a projection or the project changed since; search uses the usual weights".into(),
+                },
+            }
+        }
+    };
     Ok(())
 }
 
@@ -178,6 +209,9 @@ fn text(status: &Status, style: &Style) -> String {
         Some(counts) => {
             let kinds: Vec<String> = counts.chunks.iter().map(|(kind, n)| format!("{} {}", count(*n), kind.name())).collect();
             out += &format!("chunks       {} ({})\n", count(counts.chunks_total()), kinds.join(", "));
+            if counts.symbols > 0 {
+                out += &format!("code         {} symbols, {} calls\n", count(counts.symbols), count(counts.calls));
+            }
             if let Some(last) = &counts.last_scrape {
                 out += &format!("scraped      {last}\n");
             }
@@ -192,6 +226,12 @@ fn text(status: &Status, style: &Style) -> String {
         if let Some(outcome) = &projection.outcome {
             out += &verdicts::text(outcome, style);
         }
+    }
+    match (&status.fusion.recipe, &status.fusion.record) {
+        (Some(weights), _) => out += &format!("fusion       {} (as the recipe says)\n", weights.told(true)),
+        (None, Some(record)) if status.fusion.part.state == "current" => out += &fusion::text(record, style),
+        _ if status.index.state == "current" => out += &format!("fusion       {}\n", part(&status.fusion.part, style)),
+        _ => {}
     }
     match status.lockfile.state {
         // The first `oxidize` writes it.

@@ -1,4 +1,5 @@
-//! How good a model is on labelled data: semantic textual similarity against people's scores, and retrieval against judgements.
+//! How good a model is on labelled data: semantic textual similarity against people's scores, and retrieval against judgements; and how
+//! good a project's own search is on questions from its own history.
 //!
 //! Figures are those that others publish: the protocol of MTEB for the STS benchmark, BEIR's layout and document texts, and the
 //! measures and ties of trec_eval. A set is evaluated whole or not at all, and files are read and checked before anything is embedded.
@@ -7,6 +8,7 @@ pub mod beir;
 mod best;
 mod lexical;
 mod lines;
+pub mod project;
 pub mod retrieval;
 pub mod sts;
 #[cfg(test)]

@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 use crate::fs;
 use crate::metrics;
 use crate::progress::Job;
-use crate::search::fusion::{RankedList, fuse};
-use crate::search::{DEPTH_PER_RESULT, Mode, SIDE_WEIGHT};
+use crate::search::fusion::{RankedList, Scale, fuse};
+use crate::search::{DEPTH_PER_RESULT, Mode, Weights};
 
 /// The cut of nDCG, MRR and recall, and the deeper one of recall.
 pub const CUTS: (usize, usize) = (10, 100);
@@ -215,15 +215,18 @@ fn vector_rankings(set: &BeirSet, embedder: &mut Embedder, depth: usize, job: Jo
     Ok((best.into_iter().map(Best::into_ranking).collect(), Speed::since(texts, begun)))
 }
 
-/// As search fuses: reciprocal ranks, each side with the same weight. Equal sums are in trec_eval's order.
+/// As search fuses where nothing was chosen. Equal sums are in trec_eval's order.
 pub(super) fn fused(words: Vec<Scored>, vectors: Vec<Scored>) -> Vec<Scored> {
-    let list = |retriever: &str, ranking: Vec<Scored>| RankedList {
+    let weights = Weights::usual(false);
+    let list = |retriever: &str, weight, scale, ranking: Vec<Scored>| RankedList {
         retriever: retriever.to_owned(),
-        weight: SIDE_WEIGHT,
+        weight,
+        scale,
         items: ranking.into_iter().map(|scored| (u64::from(scored.document), f64::from(scored.score))).collect(),
     };
+    let lists = [list("lexical", weights.lexical, Scale::FromZero, words), list("vector", weights.vector, Scale::Spread, vectors)];
     let mut best = Best::new(DEPTH);
-    for found in fuse(&[list("lexical", words), list("vector", vectors)]) {
+    for found in fuse(&lists, weights.by) {
         // Ids are the numbers of documents that went in.
         best.offer(Scored::new(found.id as u32, found.score));
     }
@@ -256,13 +259,13 @@ impl Asked {
 }
 
 /// The vector of length 1; zeros stay zeros, and similar to nothing.
-fn direction(vector: &[f32]) -> Vec<f32> {
+pub(super) fn direction(vector: &[f32]) -> Vec<f32> {
     let norm = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
     if norm > 0.0 { vector.iter().map(|x| (f64::from(*x) / norm) as f32).collect() } else { vector.to_vec() }
 }
 
 /// Eight sums side by side, which a processor adds at once.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0f32; 8];
     let (a_blocks, a_rest) = a.as_chunks::<8>();
     let (b_blocks, b_rest) = b.as_chunks::<8>();

@@ -174,6 +174,27 @@ pub struct Made {
     pub index: IndexPins,
     /// The recipe's projections, sorted by name.
     pub projections: Vec<ProjectionPins>,
+    /// What hybrid search weighs by, if `oxidize` looked for it; told, and never held to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fusion: Option<FusionPins>,
+}
+
+/// What each retriever counts in hybrid search.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FusionPins {
+    /// Whether these are other than the usual weights.
+    pub chosen: bool,
+    /// Of BM25.
+    pub lexical: f64,
+    /// Of the model's own vectors.
+    pub vector: f64,
+    /// Of the projection, if one joins.
+    pub projection: f64,
+    /// Questions that judged the choice.
+    pub queries: usize,
+    /// What the best weights of the other questions add to the usual ones in nDCG@10: mean, and the ends of its interval.
+    pub gain: Option<[f64; 3]>,
 }
 
 /// A machine.

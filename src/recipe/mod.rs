@@ -4,6 +4,7 @@
 //! that makes no sense is an error of kind [`ErrorKind::Recipe`](crate::error::ErrorKind::Recipe) with file, line, column and a hint.
 
 mod bench;
+mod fusion;
 pub mod lock;
 mod plan;
 mod projection;
@@ -16,6 +17,7 @@ mod values;
 mod yaml;
 
 pub use bench::BenchPlan;
+pub use fusion::FusionPlan;
 pub use plan::{FEWEST_TOKENS, MOST_TOKENS, ModelFacts, Plan, PromptsPlan, ScrapePlan, default_group_size};
 pub use projection::{Architecture, Loss, PairSource, ProjectionPlan};
 pub use runtime::{RuntimeChoice, RuntimesPlan};

@@ -6,6 +6,7 @@ use patina_backend::{Pooling, Precision};
 use serde::Serialize;
 
 use super::bench::BenchPlan;
+use super::fusion::FusionPlan;
 use super::projection::{self, ProjectionPlan};
 use super::runtime::{RuntimeChoice, RuntimesPlan};
 use super::scalar::Scalar;
@@ -116,6 +117,10 @@ pub struct Plan {
     // Left out where it is the default, for the same reason.
     #[serde(skip_serializing_if = "Scalar::is_default")]
     pub scalar: Scalar,
+    /// How hybrid search weighs what it fuses.
+    // Left out where it is the default, for the same reason.
+    #[serde(skip_serializing_if = "FusionPlan::is_auto")]
+    pub fusion: FusionPlan,
     /// What is read of the project.
     pub scrape: ScrapePlan,
     /// The projections to train, sorted by name.
@@ -197,6 +202,7 @@ impl Plan {
             max_tokens,
             prompts: prompts(&check, recipe.prompts.as_ref())?,
             scalar: scalar(&check, recipe.index.as_ref())?,
+            fusion: FusionPlan::resolve(&check, recipe.fusion.as_ref())?,
             scrape: ScrapePlan::of_section(&check, recipe.scrape.as_ref())?,
             projections,
         })

@@ -28,6 +28,8 @@ embedding_model: {model}
 #   document: "passage: "
 # index:
 #   scalar: i8             # f32, f16, i8 or b1: less memory, candidates compared again exactly
+# fusion: auto             # chosen on held-out questions of the project; or what each counts, as in the next line
+# fusion: {{lexical: 1, vector: 0.5, projection: 0.5}}
 
 # scrape:
 #   sessions: [notes/sessions]      # absent: session notes are told by their contents

@@ -164,6 +164,8 @@ fn the_template_loads_for_any_model() {
         ("group_size: 64", "precision: q8\n"),
         ("dimensions: 256", ""),
         ("pooling: mean", ""),
+        ("fusion: auto", ""),
+        ("fusion: {", ""),
     ] {
         let commented = text.lines().find(|l| l.starts_with(&format!("# {line}"))).unwrap_or_else(|| panic!("no `# {line}`"));
         let text = text.replace(commented, &format!("{needs}{}", &commented[2..]));

@@ -7,6 +7,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_yaml::Spanned;
 
 use super::bench::BenchSection;
+use super::fusion::FusionTyped;
 use super::plan::Plan;
 use super::runtime::RuntimeTyped;
 use super::yaml;
@@ -37,6 +38,8 @@ pub struct Recipe {
     pub(super) pooling: Option<At<String>>,
     pub(super) prompts: Option<PromptsSection>,
     pub(super) index: Option<IndexSection>,
+    #[serde(default, deserialize_with = "given")]
+    pub(super) fusion: Option<FusionTyped>,
     pub(super) scrape: Option<ScrapeSection>,
     pub(super) projections: Option<Projections>,
     pub(super) bench: Option<BenchSection>,

@@ -1,58 +1,80 @@
-//! Source files: whole if they are short, else cut at blank lines, best before a line that begins at the left edge.
+//! Source files: cut along their syntax where a grammar understands them, with what they define, import and call; else cut at blank lines.
+//!
+//! - Which languages have a grammar is in [`languages`]: a table of node kinds for each, and nothing else that knows the language.
+//! - A chunk is a function, a class or an `impl` block with its doc comment; small neighbours are joined, long ones are cut. Its title is the
+//!   path and the names around it: `src/a.rs > impl Foo > bar`.
+//! - A file of more than [`PARSE_BYTES`], one that takes longer than [`PARSE_TIME`], and one of which the grammar does not understand more than
+//!   [`MAX_ERROR_SHARE`] are cut at blank lines and give no facts.
+//! - Of one file at most [`MAX_SYMBOLS`] symbols, [`MAX_IMPORTS`] imports and [`MAX_CALLS`] calls are kept, the first ones.
 
-use super::pieces::{Joint, Line, split};
-use crate::store::Piece;
+mod by_lines;
+mod cut;
+mod docs;
+mod language;
+mod languages;
+mod made;
+mod names;
+mod outline;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use super::pieces::Line;
+use crate::store::{CodeFacts, Piece};
+
+pub(super) use made::made_by;
 
 /// A piece of source has about this many characters.
 pub const CODE_CHARS: usize = 1_500;
+/// A larger source file is not parsed, in bytes.
+pub const PARSE_BYTES: usize = 1 << 20;
+/// A parse that takes longer is given up. Usual is a megabyte in a tenth of it.
+pub const PARSE_TIME: Duration = Duration::from_secs(5);
+/// The part of a file's bytes that the grammar may not understand.
+pub const MAX_ERROR_SHARE: f64 = 0.3;
+/// Symbols of one file.
+pub const MAX_SYMBOLS: usize = 10_000;
+/// Imports of one file.
+pub const MAX_IMPORTS: usize = 5_000;
+/// Calls in one file.
+pub const MAX_CALLS: usize = 50_000;
+/// Definitions that lie deeper in one another are part of what is around them.
+pub const MAX_NESTING: usize = 12;
+/// Characters of a signature; what is longer is clipped.
+pub const SIGNATURE_CHARS: usize = 400;
+/// Characters of a doc comment; what is longer is clipped.
+pub const DOC_CHARS: usize = 4_000;
 
-/// A source file with a line of more bytes than this was not written by hand.
-const LONGEST_LINE: usize = 5_000;
-/// Nor was one of this many bytes or more ...
-const LONG_FILE: usize = 10_000;
-/// ... whose lines have more bytes than this on average.
-const LONG_LINES: usize = 300;
+/// What a source file came to.
+#[derive(Debug)]
+pub(super) struct Cut {
+    pub pieces: Vec<Piece>,
+    /// What it defines, imports and calls, if a grammar understood it.
+    pub facts: Option<CodeFacts>,
+    pub parsed: Parsed,
+}
 
-/// The pieces of a source file, all titled with its path.
-pub(super) fn pieces(lines: &[Line<'_>], path: &str) -> Vec<Piece> {
-    let joint = |at: usize| match (lines.get(at), lines[at - 1].is_blank()) {
-        (Some(line), true) if !line.is_blank() && !line.text.starts_with([' ', '\t', '}', ')', ']']) => Joint::Strong,
-        (Some(_), true) => Joint::Weak,
-        _ => Joint::None,
+/// Whether a grammar understood a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parsed {
+    /// Yes.
+    Yes,
+    /// There is no grammar for such files.
+    NoGrammar,
+    /// There is one, and it did not: errors, size or time.
+    No,
+}
+
+/// The pieces of a source file and its facts.
+pub(super) fn cut(text: &str, lines: &[Line<'_>], path: &str) -> Cut {
+    let Some(language) = languages::of(path, text) else {
+        return Cut { pieces: by_lines::pieces(lines, path), facts: None, parsed: Parsed::NoGrammar };
     };
-    let cuts = split(lines, joint, CODE_CHARS).into_iter();
-    cuts.map(|cut| Piece { title: path.to_owned(), text: cut.text, line: cut.line, end_line: cut.end_line }).collect()
-}
-
-/// Whether the text looks as if a program wrote it (minified, generated data).
-pub(super) fn looks_made(text: &str) -> bool {
-    let lines = text.lines().count().max(1);
-    text.lines().any(|line| line.len() > LONGEST_LINE) || (text.len() >= LONG_FILE && text.len() / lines > LONG_LINES)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::pieces::lines;
-    use super::*;
-
-    #[test]
-    fn a_short_file_is_one_piece_and_a_long_one_is_cut_between_functions() {
-        assert_eq!(pieces(&lines("fn a() {}\n\nfn b() {}\n"), "a.rs").len(), 1);
-        let function = format!("fn f() {{\n{}\n\n    more();\n}}\n\n", "    call(1, 2, 3);\n".repeat(20));
-        let text = function.repeat(12);
-        let pieces = pieces(&lines(&text), "src/a.rs");
-        assert!(pieces.len() > 2);
-        for piece in &pieces {
-            assert!(piece.text.starts_with("fn f() {") && piece.text.ends_with('}'), "{}", piece.text);
-            assert_eq!(piece.title, "src/a.rs");
-        }
-    }
-
-    #[test]
-    fn minified_text_is_seen() {
-        assert!(looks_made(&"a".repeat(LONGEST_LINE + 1)));
-        assert!(looks_made(&format!("{}\n", "a".repeat(400)).repeat(40)));
-        assert!(!looks_made(&format!("{}\n", "a".repeat(80)).repeat(400)));
-        assert!(!looks_made(""));
-    }
+    let Some(outline) = parse::outline(language, text) else {
+        return Cut { pieces: by_lines::pieces(lines, path), facts: None, parsed: Parsed::No };
+    };
+    let pieces = cut::pieces(lines, &outline.items, path);
+    Cut { pieces, facts: Some(outline.facts), parsed: Parsed::Yes }
 }

@@ -47,6 +47,9 @@ pub(super) fn scrape(asked: &Asked, store: &mut Store, full: bool, report: &mut 
         (Some(_), None) => report.notes.push("the git repository has no commits yet".to_owned()),
         _ => {}
     }
+    if repository.is_some_and(Repository::is_shallow) {
+        report.notes.push("the clone is shallow: older commits are not here (`git fetch --unshallow` brings them)".to_owned());
+    }
     let followed = format!("{READER} {}", head.as_deref().unwrap_or("none"));
     let last = store.state(FOLLOWED)?;
     if !full && last.as_ref() == Some(&followed) {
@@ -158,6 +161,7 @@ fn source(logged: Logged) -> Source {
         hash: logged.hash.clone(),
         date,
         commit: Some(commit),
+        code: None,
         pieces: vec![piece],
     };
     Source { key: format!("{KEY}{}", logged.hash), content }

@@ -1,8 +1,12 @@
 //! Documents, session notes and source files: what changed since the last time, and what became of it.
+//!
+//! Files are read and parsed on several threads and recorded by the calling one, in the order of their paths, many in a transaction.
 
 use std::collections::BTreeSet;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::code::Parsed;
 use super::formats::{DATA_BYTES, Format};
 use super::headings::Markup;
 use super::notes::{self, FrontMatter};
@@ -10,7 +14,7 @@ use super::pieces::lines;
 use super::read::{self, Outcome};
 use super::walk::{Candidate, Found, is_below};
 use super::{LeftOut, Options, Report, code, headings};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::progress::Job;
 use crate::store::{Content, Kind, Known, Source, Stamp, Store};
 
@@ -18,59 +22,58 @@ use crate::store::{Content, Kind, Known, Source, Stamp, Store};
 const KEY: &str = "file:";
 
 /// The way of reading; raise it when the same bytes begin to give other pieces, and every file is read again.
-const READER: &str = "1";
+const READER: &str = "2";
 
 /// A file that changed this shortly before it was read may change again without looking different (same size, and the clock of the file
 /// system has not moved on), so its stamp is not trusted.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// Follows the files that a walk found, one transaction a file.
+/// The most threads that read files; the store is one writer, and more would wait for it.
+const MAX_READERS: usize = 8;
+/// Files that a thread reads before it hands them over. Each thread is at most two hands ahead, which bounds the memory.
+const HAND: usize = 16;
+/// Files of one transaction at most ...
+const TRANSACTION_FILES: usize = 256;
+/// ... and about the bytes of their texts. The search index is written out with each transaction, so that many small ones are slow.
+const TRANSACTION_BYTES: usize = 8 << 20;
+
+/// A file that is to be read.
+struct Work<'a> {
+    path: &'a str,
+    candidate: &'a Candidate,
+    stamp: Option<Stamp>,
+}
+
+/// What became of it.
+enum Read {
+    Source(Box<Source>, Option<Stamp>, Parsed),
+    Empty,
+    LeftOut(String),
+    Unreadable(String),
+}
+
+/// Follows the files that a walk found.
 pub(super) fn scrape(found: &Found, store: &mut Store, options: &Options, report: &mut Report, job: Job<'_>) -> Result<()> {
     let known = store.known(KEY)?;
     let mut present: BTreeSet<&str> = BTreeSet::new();
+    let mut work: Vec<Work<'_>> = Vec::new();
     job.progress.begin("reading files", Some(found.files.len() as u64), "files");
     for (path, candidate) in &found.files {
-        job.check()?;
-        let key = format!("{KEY}{path}");
-        let before = known.get(&key);
-        let mut leave_out = |reason: String| report.left_out.push(LeftOut { path: path.clone(), reason });
+        let before = known.get(&format!("{KEY}{path}"));
         let stamp = stamp(candidate);
         if let (Some(before), Some(stamp), false) = (before, &stamp, options.full)
             && before.stamp.as_ref() == Some(stamp)
             && stamp.size <= limit(candidate.format, options)
         {
+            job.check()?;
             present.insert(path);
             report.tally_mut(before.kind).unchanged += 1;
             job.progress.advance(1);
-            continue;
+        } else {
+            work.push(Work { path, candidate, stamp });
         }
-        match read::read(&candidate.path, limit(candidate.format, options)) {
-            Outcome::Text { text, .. } if candidate.format == Format::Code && code::looks_made(&text) => {
-                leave_out("looks generated or minified (very long lines)".to_owned());
-            }
-            Outcome::Text { text, hash } => {
-                let stamp = stamp.filter(is_settled);
-                match source(&key, path, candidate, &text, hash) {
-                    Some(source) => {
-                        present.insert(path);
-                        let kind = source.content.kind;
-                        let change = store.put_source(&source, stamp.as_ref())?;
-                        report.tally_mut(kind).count(change);
-                    }
-                    None => report.empty_files += 1,
-                }
-            }
-            Outcome::Empty => report.empty_files += 1,
-            Outcome::LeftOut(reason) => leave_out(reason),
-            Outcome::Gone => leave_out("it vanished before it was read".to_owned()),
-            Outcome::Unreadable(reason) => {
-                // What cannot be read now may well be as it was: nothing is forgotten.
-                present.insert(path);
-                leave_out(reason);
-            }
-        }
-        job.progress.advance(1);
     }
+    record(&work, store, options, report, &mut present, job)?;
     job.progress.end("");
 
     job.check()?;
@@ -86,6 +89,110 @@ pub(super) fn scrape(found: &Found, store: &mut Store, options: &Options, report
         report.tally_mut(known.kind).removed += 1;
     }
     Ok(())
+}
+
+/// Reads what there is to read and records it. What was read before an interruption is kept.
+fn record<'a>(
+    work: &[Work<'a>],
+    store: &mut Store,
+    options: &Options,
+    report: &mut Report,
+    present: &mut BTreeSet<&'a str>,
+    job: Job<'_>,
+) -> Result<()> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = processors.min(MAX_READERS).min(work.len().div_ceil(HAND)).max(1);
+    std::thread::scope(|scope| {
+        let mut hands: Vec<Receiver<Vec<Read>>> = Vec::new();
+        for first in 0..threads {
+            let (give, take) = sync_channel(1);
+            hands.push(take);
+            // The hands are dealt in turn, so that they are taken in the order of the files whoever is fast.
+            scope.spawn(move || {
+                for hand in work.chunks(HAND).skip(first).step_by(threads) {
+                    if give.send(hand.iter().map(|work| read(work, options)).collect()).is_err() {
+                        return; // Whoever takes has stopped.
+                    }
+                }
+            });
+        }
+        let mut pending = Pending { store, sources: Vec::new(), bytes: 0 };
+        for (at, hand) in work.chunks(HAND).enumerate() {
+            let taken = hands[at % threads].recv().map_err(|_| Error::bug("a thread that reads files ended early"))?;
+            for (work, read) in hand.iter().zip(taken) {
+                if let Err(stopped) = job.check() {
+                    pending.flush(report)?;
+                    return Err(stopped);
+                }
+                let path = work.path;
+                let mut leave_out = |reason: String| report.left_out.push(LeftOut { path: path.to_owned(), reason });
+                match read {
+                    Read::Source(source, stamp, parsed) => {
+                        present.insert(path);
+                        report.parsed += u64::from(parsed == Parsed::Yes);
+                        report.not_parsed += u64::from(parsed == Parsed::No);
+                        pending.put(*source, stamp, report)?;
+                    }
+                    Read::Empty => report.empty_files += 1,
+                    Read::LeftOut(reason) => leave_out(reason),
+                    Read::Unreadable(reason) => {
+                        // What cannot be read now may well be as it was: nothing is forgotten.
+                        present.insert(path);
+                        leave_out(reason);
+                    }
+                }
+                job.progress.advance(1);
+            }
+        }
+        pending.flush(report)
+    })
+}
+
+/// Sources that are not recorded yet.
+struct Pending<'a> {
+    store: &'a mut Store,
+    sources: Vec<(Source, Option<Stamp>)>,
+    bytes: usize,
+}
+
+impl Pending<'_> {
+    fn put(&mut self, source: Source, stamp: Option<Stamp>, report: &mut Report) -> Result<()> {
+        self.bytes += source.content.pieces.iter().map(|piece| piece.text.len()).sum::<usize>();
+        self.sources.push((source, stamp));
+        if self.sources.len() >= TRANSACTION_FILES || self.bytes >= TRANSACTION_BYTES {
+            self.flush(report)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, report: &mut Report) -> Result<()> {
+        let sources: Vec<(&Source, Option<&Stamp>)> = self.sources.iter().map(|(source, stamp)| (source, stamp.as_ref())).collect();
+        let changes = self.store.put_sources(&sources)?;
+        for ((source, _), change) in self.sources.drain(..).zip(changes) {
+            report.tally_mut(source.content.kind).count(change);
+        }
+        self.bytes = 0;
+        Ok(())
+    }
+}
+
+fn read(work: &Work<'_>, options: &Options) -> Read {
+    let candidate = work.candidate;
+    match read::read(&candidate.path, limit(candidate.format, options)) {
+        Outcome::Text { text, hash } => {
+            if let Some(why) = Some(candidate.format).filter(|format| *format == Format::Code).and_then(|_| code::made_by(&text)) {
+                return Read::LeftOut(why.to_owned());
+            }
+            match source(work.path, candidate, &text, hash) {
+                Some((source, parsed)) => Read::Source(Box::new(source), work.stamp.clone().filter(is_settled), parsed),
+                None => Read::Empty,
+            }
+        }
+        Outcome::Empty => Read::Empty,
+        Outcome::LeftOut(reason) => Read::LeftOut(reason),
+        Outcome::Gone => Read::LeftOut("it vanished before it was read".to_owned()),
+        Outcome::Unreadable(reason) => Read::Unreadable(reason),
+    }
 }
 
 fn limit(format: Format, options: &Options) -> u64 {
@@ -107,23 +214,28 @@ fn is_settled(stamp: &Stamp) -> bool {
 }
 
 /// What the file holds, or nothing if it is blank.
-fn source(key: &str, path: &str, candidate: &Candidate, text: &str, hash: String) -> Option<Source> {
+fn source(path: &str, candidate: &Candidate, text: &str, hash: String) -> Option<(Source, Parsed)> {
     let lines = lines(text);
     let name = path.rsplit('/').next().unwrap_or(path);
-    let (kind, date, pieces) = match candidate.format {
-        Format::Code | Format::Data => (Kind::Code, None, code::pieces(&lines, path)),
+    let mut content = Content { kind: Kind::Code, path: path.to_owned(), hash, date: None, commit: None, code: None, pieces: Vec::new() };
+    let mut parsed = Parsed::NoGrammar;
+    match candidate.format {
+        Format::Code | Format::Data => {
+            let cut = code::cut(text, &lines, path);
+            (content.code, content.pieces, parsed) = (cut.facts, cut.pieces, cut.parsed);
+        }
         Format::Prose(markup) => {
             let front = if markup == Markup::Markdown { FrontMatter::read(&lines) } else { FrontMatter::default() };
             let found = headings::headings(&lines, markup, front.lines);
             let is_note = candidate.listed || (markup == Markup::Markdown && notes::is_session(&front, &found));
-            let kind = if is_note { Kind::Session } else { Kind::Document };
+            content.kind = if is_note { Kind::Session } else { Kind::Document };
             let title = front.get("title").map(|title| headings::clip(title, headings::HEADING_CHARS));
             // The title of the front matter stands above headings that do not say it themselves.
             let prefix = title.as_deref().filter(|title| found.first().is_none_or(|first| first.text != *title));
             let root = title.as_deref().unwrap_or(name);
-            (kind, notes::date(&front, &lines, name), headings::pieces(&lines, &found, markup, root, prefix))
+            content.date = notes::date(&front, &lines, name);
+            content.pieces = headings::pieces(&lines, &found, markup, root, prefix);
         }
-    };
-    let content = Content { kind, path: path.to_owned(), hash, date, commit: None, pieces };
-    (!content.pieces.is_empty()).then(|| Source { key: key.to_owned(), content })
+    }
+    (!content.pieces.is_empty()).then(|| (Source { key: format!("{KEY}{path}"), content }, parsed))
 }

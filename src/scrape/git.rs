@@ -111,6 +111,11 @@ impl Repository {
         Ok(String::from_utf8_lossy(&out).lines().map(str::to_owned).collect())
     }
 
+    /// Whether commits are missing because the clone was made without them.
+    pub fn is_shallow(&self) -> bool {
+        run(&self.root, &["rev-parse", "--is-shallow-repository"], None).is_ok_and(|out| out.trim_ascii() == b"true")
+    }
+
     /// These commits, in the order asked.
     pub fn log(&self, hashes: &[String]) -> Answer<Vec<Logged>> {
         if hashes.is_empty() {

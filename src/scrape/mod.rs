@@ -4,12 +4,16 @@
 //! - **Documents**: Markdown, reStructuredText, AsciiDoc and text, by heading, long sections cut at blank lines and list items.
 //! - **Session notes**: Markdown whose first heading is `# Session: ...` or whose front matter dates and names it, anywhere in the project;
 //!   and every document in the folders that [`Options::sessions`] lists.
-//! - **Source files** by extension: whole if short, else cut at blank lines.
+//! - **Source files** by extension: along their syntax where there is a grammar, with symbols, imports and calls; else, and where the grammar does
+//!   not understand the file, at blank lines. Short files are whole.
 //! - **The git history** up to the commit that is checked out: one chunk a commit.
 //!
 //! The stated policies, each of which the [`Report`] tells of:
 //! - `.gitignore` is respected, outside of git too; hidden files and `.patina/` are not read. Listed folders of session notes are read
 //!   although hidden or ignored. Lock files, minified and generated files are left out.
+//! - Other people's code and what was built is left out: folders named as in [`VENDORED`] unless a pattern of [`Options::include`] names them, and
+//!   source files that say at their beginning that they are generated.
+//! - A submodule's files are read as any others; its history is not. In a shallow clone the history is as long as the clone has it.
 //! - An empty or blank file gives nothing. A binary file (a NUL in its first 8 KiB) and one of more than [`Options::max_file_bytes`] are left
 //!   out; the latter is never read. JSON and XML beyond 32 KiB are data and left out.
 //! - Bytes that are not UTF-8 become U+FFFD; the rest of the file is kept.
@@ -41,12 +45,15 @@ use crate::error::{Error, Result};
 use crate::progress::Job;
 use crate::store::{Change, Kind, Store};
 
-pub use code::CODE_CHARS;
+pub use code::{
+    CODE_CHARS, DOC_CHARS, MAX_CALLS, MAX_ERROR_SHARE, MAX_IMPORTS, MAX_NESTING, MAX_SYMBOLS, PARSE_BYTES, PARSE_TIME, SIGNATURE_CHARS,
+};
 pub use commits::{FILES_SHOWN, SUBJECT_CHARS};
 pub use formats::DATA_BYTES;
 pub use git::{MAX_COMMITS, MESSAGE_BYTES};
 pub use headings::{CHUNK_CHARS, HEADING_CHARS};
 pub use read::BINARY_BYTES;
+pub use walk::VENDORED;
 
 /// The largest file that is read unless the options say otherwise, in bytes.
 pub const MAX_FILE_BYTES: u64 = 2 << 20;
@@ -89,6 +96,10 @@ pub struct Report {
     pub empty_files: u64,
     /// Files that no rule reads, such as images.
     pub other_files: u64,
+    /// Source files that were read this time and that a grammar understood.
+    pub parsed: u64,
+    /// Source files that were read this time and whose grammar did not understand them (errors, size, time): cut at blank lines, without facts.
+    pub not_parsed: u64,
     /// Events that were written.
     pub events: u64,
     /// What else the user should know, such as that this is no git repository.
@@ -155,8 +166,8 @@ pub struct LeftOut {
 
 /// Brings the store up to date with the project at `root`.
 ///
-/// Every file is a transaction of its own, and so is every few hundred commits: an interruption keeps what was finished, and the next
-/// scrape goes on from there.
+/// Some hundred files are a transaction, and so are some hundred commits: an interruption keeps what was read, and the next scrape goes on
+/// from there.
 pub fn scrape(root: &Path, store: &mut Store, options: &Options, job: Job<'_>) -> Result<Report> {
     if !root.is_dir() {
         return Err(Error::missing("there is no such folder").at(root));

@@ -88,7 +88,7 @@ pub(super) fn split(lines: &[Line<'_>], joint: impl Fn(usize) -> Joint, limit: u
 }
 
 /// Lines as one piece, without the blank ones at both ends; none if all are blank.
-fn join(lines: &[Line<'_>]) -> Option<Cut> {
+pub(super) fn join(lines: &[Line<'_>]) -> Option<Cut> {
     let first = lines.iter().position(|line| !line.is_blank())?;
     let last = lines.iter().rposition(|line| !line.is_blank())?;
     let text: Vec<&str> = lines[first..=last].iter().map(|line| line.text.trim_end()).collect();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use ignore::{DirEntry, WalkBuilder};
@@ -14,6 +15,21 @@ use crate::progress::Job;
 
 /// Patina's own folder, which is never read.
 const OWN_FOLDER: &str = ".patina";
+
+/// Folders of other people's code and of what was built. They are read only if a pattern of `include` names them.
+pub const VENDORED: &[&str] = &[
+    "bower_components",
+    "Carthage",
+    "dist",
+    "node_modules",
+    "Pods",
+    "site-packages",
+    "third-party",
+    "third_party",
+    "thirdparty",
+    "vendor",
+    "vendored",
+];
 
 /// A file to read.
 #[derive(Debug)]
@@ -43,7 +59,7 @@ pub(super) fn walk(root: &Path, options: &Options, in_work_tree: bool, job: Job<
     let mut tree = WalkBuilder::new(root);
     // The user's own global ignore file is no part of the project: the same project gives the same chunks to everybody.
     tree.require_git(false).git_global(false).parents(in_work_tree).follow_links(false);
-    run(tree, &filter, &mut found, job)?;
+    run(tree, &filter, true, &mut found, job)?;
     for folder in &filter.folders {
         let path = root.join(folder);
         if folder.is_empty() {
@@ -55,16 +71,23 @@ pub(super) fn walk(root: &Path, options: &Options, in_work_tree: bool, job: Job<
         }
         let mut notes = WalkBuilder::new(&path);
         notes.standard_filters(false).follow_links(false);
-        run(notes, &filter, &mut found, job)?;
+        run(notes, &filter, false, &mut found, job)?;
+    }
+    let seen = std::mem::take(&mut *filter.seen.lock().unwrap_or_else(PoisonError::into_inner));
+    found.left_out.extend(seen.vendored.into_iter().map(|path| LeftOut { path: format!("{path}/"), reason: VENDORED_REASON.to_owned() }));
+    if let [first, ..] = seen.nested.as_slice() {
+        let others = if seen.nested.len() > 1 { format!(" and {} more", seen.nested.len() - 1) } else { String::new() };
+        found.notes.push(format!("{first}{others}: a repository of its own, such as a submodule; its files are read, its history is not"));
     }
     found.left_out.sort();
     found.left_out.dedup();
     Ok(found)
 }
 
-fn run(mut builder: WalkBuilder, filter: &Filter, found: &mut Found, job: Job<'_>) -> Result<()> {
+/// `all` says that this is the walk of the whole project, in which other people's code is left out.
+fn run(mut builder: WalkBuilder, filter: &Filter, all: bool, found: &mut Found, job: Job<'_>) -> Result<()> {
     let pruning = filter.clone();
-    builder.filter_entry(move |entry| pruning.enters(entry)).sort_by_file_path(Ord::cmp);
+    builder.filter_entry(move |entry| pruning.enters(entry, all)).sort_by_file_path(Ord::cmp);
     for entry in builder.build() {
         job.check()?;
         match entry {
@@ -89,8 +112,23 @@ struct Filter {
     /// Normalised: relative, forward slashes, no `.`; empty for the project itself.
     folders: Vec<String>,
     include: Option<Gitignore>,
+    /// Folders of [`VENDORED`] that a pattern of `include` names.
+    wanted: Vec<&'static str>,
     exclude: Gitignore,
+    /// What the walk came by, whose filter only says yes or no.
+    seen: Arc<Mutex<Seen>>,
 }
+
+/// Folders, relative to the project.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Those that were left out as other people's code.
+    vendored: Vec<String>,
+    /// Those that are repositories of their own.
+    nested: Vec<String>,
+}
+
+const VENDORED_REASON: &str = "other people's code, or built; a pattern of `include` that names the folder has it read";
 
 impl Filter {
     fn new(root: &Path, options: &Options) -> Result<Filter> {
@@ -99,7 +137,10 @@ impl Filter {
             [] => None,
             patterns => Some(matcher(root, patterns, "include")?),
         };
-        Ok(Filter { root: root.to_path_buf(), folders, include, exclude: matcher(root, &options.exclude, "exclude")? })
+        let named = |name: &&str| options.include.iter().any(|pattern| pattern.split('/').any(|part| part == *name));
+        let wanted = VENDORED.iter().copied().filter(named).collect();
+        let exclude = matcher(root, &options.exclude, "exclude")?;
+        Ok(Filter { root: root.to_path_buf(), folders, include, wanted, exclude, seen: Arc::default() })
     }
 
     fn relative(&self, path: &Path) -> Option<String> {
@@ -108,7 +149,7 @@ impl Filter {
         Some(parts?.join("/"))
     }
 
-    fn enters(&self, entry: &DirEntry) -> bool {
+    fn enters(&self, entry: &DirEntry, all: bool) -> bool {
         let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
         if !is_folder {
             return true;
@@ -116,7 +157,23 @@ impl Filter {
         let Ok(relative) = entry.path().strip_prefix(&self.root) else { return false };
         let own =
             relative.components().any(|part| part == Component::Normal(OWN_FOLDER.as_ref()) || part == Component::Normal(".git".as_ref()));
-        !own && (relative.as_os_str().is_empty() || !self.exclude.matched_path_or_any_parents(relative, true).is_ignore())
+        if own || relative.as_os_str().is_empty() {
+            return !own;
+        }
+        if self.exclude.matched_path_or_any_parents(relative, true).is_ignore() {
+            return false;
+        }
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = relative.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let path = || self.relative(entry.path()).unwrap_or_else(|| relative.to_string_lossy().into_owned());
+        if all && VENDORED.contains(&name) && !self.wanted.contains(&name) {
+            seen.vendored.push(path());
+            return false;
+        }
+        if all && entry.path().join(".git").exists() {
+            seen.nested.push(path());
+        }
+        true
     }
 
     fn take(&self, entry: &DirEntry, found: &mut Found) {

@@ -1,11 +1,35 @@
-//! Reciprocal rank fusion of ranked lists over canonical document ids (Cormack, Clarke and Buettcher, SIGIR 2009).
+//! Fusion of ranked lists over canonical document ids: weighted sums of scores that were made comparable, or reciprocal rank fusion
+//! (Cormack, Clarke and Buettcher, SIGIR 2009).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// The constant of reciprocal rank fusion: how little the first ranks differ. 60 is the paper's and everybody's.
+/// The constant of reciprocal rank fusion where none is said: how little the first ranks differ. 60 is the paper's and everybody's.
 pub const RRF_K: f64 = 60.0;
+
+/// What is added up for a document.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// The weight times the score, which [`Scale`] brings between 0 and 1. How far a document is ahead counts, and not only that it is.
+    #[default]
+    Scores,
+    /// The weight over (k + rank).
+    Ranks {
+        /// Above -1; [`RRF_K`] is usual.
+        k: f64,
+    },
+}
+
+/// What a retriever's own scores mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// 0 is no match at all, as in BM25: scores are divided by the best.
+    FromZero,
+    /// Only differences mean something, as in cosines, whose worst depends on the model: the last of the list is 0, the first is 1.
+    Spread,
+}
 
 /// What one retriever found, best first.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,8 +38,23 @@ pub struct RankedList {
     pub retriever: String,
     /// What one of its votes counts; 1 is usual.
     pub weight: f64,
+    /// What its scores mean.
+    pub scale: Scale,
     /// Ids with the retriever's own scores. A second mention of an id is ignored.
     pub items: Vec<(u64, f64)>,
+}
+
+impl RankedList {
+    /// What brings a score of this list between 0 and 1. What is not in the list counts as 0.
+    fn normal(&self) -> impl Fn(f64) -> f64 + use<> {
+        let (best, last) = (self.items.first().map_or(0.0, |item| item.1), self.items.last().map_or(0.0, |item| item.1));
+        let (zero, range) = match self.scale {
+            Scale::FromZero => (0.0, best),
+            Scale::Spread => (last, best - last),
+        };
+        let alone = f64::from(u8::from(self.scale == Scale::Spread));
+        move |score| if range > 0.0 { ((score - zero) / range).clamp(0.0, 1.0) } else { alone }
+    }
 }
 
 /// What one retriever said about a document.
@@ -34,21 +73,25 @@ pub struct Explain {
 pub struct Fused {
     /// The document.
     pub id: u64,
-    /// The sum of weight / ([`RRF_K`] + rank) over the lists that have it.
+    /// The sum over the lists that have it; see [`By`].
     pub score: f64,
     /// Who found it, in the order of the lists.
     pub explain: Vec<Explain>,
 }
 
 /// Fuses ranked lists, best first; equal scores by the better best rank, then by id.
-pub fn fuse(lists: &[RankedList]) -> Vec<Fused> {
+pub fn fuse(lists: &[RankedList], by: By) -> Vec<Fused> {
     let mut found: BTreeMap<u64, Fused> = BTreeMap::new();
     for list in lists {
         let mut seen = BTreeSet::new();
+        let normal = list.normal();
         // Ranks are counted over what is kept, so that a repeated id moves nobody down.
         for (rank, &(id, score)) in (1..).zip(list.items.iter().filter(|(id, _)| seen.insert(*id))) {
             let fused = found.entry(id).or_insert_with(|| Fused { id, score: 0.0, explain: Vec::new() });
-            fused.score += list.weight / (RRF_K + rank as f64);
+            fused.score += match by {
+                By::Scores => list.weight * normal(score),
+                By::Ranks { k } => list.weight / (k + rank as f64),
+            };
             fused.explain.push(Explain { retriever: list.retriever.clone(), rank, score });
         }
     }
@@ -62,13 +105,20 @@ pub fn fuse(lists: &[RankedList]) -> Vec<Fused> {
 mod tests {
     use super::*;
 
+    const RANKS: By = By::Ranks { k: RRF_K };
+
     fn list(retriever: &str, weight: f64, ids: &[u64]) -> RankedList {
-        RankedList { retriever: retriever.to_owned(), weight, items: ids.iter().map(|&id| (id, 100.0 - id as f64)).collect() }
+        RankedList {
+            retriever: retriever.to_owned(),
+            weight,
+            scale: Scale::FromZero,
+            items: ids.iter().map(|&id| (id, 100.0 - id as f64)).collect(),
+        }
     }
 
     #[test]
     fn scores_are_the_papers_sum_and_ranks_are_kept() {
-        let fused = fuse(&[list("lexical", 1.0, &[7, 3, 9]), list("vector", 2.0, &[3, 8])]);
+        let fused = fuse(&[list("lexical", 1.0, &[7, 3, 9], RANKS), list("vector", 2.0, &[3, 8])]);
         assert_eq!(fused.iter().map(|f| f.id).collect::<Vec<_>>(), [3, 8, 7, 9]);
         assert!((fused[0].score - (1.0 / 62.0 + 2.0 / 61.0)).abs() < 1e-15);
         let explain = |retriever: &str, rank, score| Explain { retriever: retriever.to_owned(), rank, score };
@@ -78,11 +128,34 @@ mod tests {
 
     #[test]
     fn ties_go_by_id_and_a_repeated_id_counts_once() {
-        let fused = fuse(&[list("a", 1.0, &[5, 2]), list("b", 1.0, &[2, 5])]);
+        let fused = fuse(&[list("a", 1.0, &[5, 2], RANKS), list("b", 1.0, &[2, 5])]);
         assert_eq!(fused.iter().map(|f| f.id).collect::<Vec<_>>(), [2, 5]);
-        let fused = fuse(&[list("a", 1.0, &[5, 5, 5, 2])]);
+        let fused = fuse(&[list("a", 1.0, &[5, 5, 5, 2])], RANKS);
         assert_eq!(fused.iter().map(|f| (f.id, f.explain[0].rank)).collect::<Vec<_>>(), [(5, 1), (2, 2)]);
-        assert_eq!(fuse(&[]), []);
+        assert_eq!(fuse(&[], RANKS), []);
+    }
+
+    /// BM25 of 8, 6 and 2 become 1, 3/4 and 1/4; cosines of 0.9, 0.7 and 0.5 become 1, 1/2 and 0.
+    #[test]
+    fn scores_are_made_comparable_and_added() {
+        let lexical =
+            RankedList { retriever: "lexical".into(), weight: 1.0, scale: Scale::FromZero, items: vec![(1, 8.0), (2, 6.0), (3, 2.0)] };
+        let vector =
+            RankedList { retriever: "vector".into(), weight: 0.5, scale: Scale::Spread, items: vec![(4, 0.9), (2, 0.7), (5, 0.5)] };
+        let fused = fuse(&[lexical, vector], By::Scores);
+        let scores: Vec<(u64, f64)> = fused.iter().map(|f| (f.id, (f.score * 1e9).round() / 1e9)).collect();
+        // 1 and 2 have the same score, and the better rank of 1 decides.
+        assert_eq!(scores, [(1, 1.0), (2, 1.0), (4, 0.5), (3, 0.25), (5, 0.0)]);
+    }
+
+    #[test]
+    fn scores_that_do_not_differ_are_still_found() {
+        let list = |scale, items: &[(u64, f64)]| RankedList { retriever: "x".into(), weight: 2.0, scale, items: items.to_vec() };
+        let score = |list: RankedList| fuse(&[list], By::Scores).first().map(|fused| fused.score);
+        assert_eq!(score(list(Scale::Spread, &[(1, 0.3)])), Some(2.0));
+        assert_eq!(score(list(Scale::Spread, &[(1, -0.3), (2, -0.3)])), Some(2.0));
+        assert_eq!(score(list(Scale::FromZero, &[(1, 0.0)])), Some(0.0));
+        assert_eq!(score(list(Scale::FromZero, &[])), None);
     }
 
     proptest::proptest! {
@@ -91,7 +164,7 @@ mod tests {
         fn fusion_equals_its_definition(a in proptest::collection::vec(0u64..30, 0..20), b in proptest::collection::vec(0u64..30, 0..20), w in 0.1f64..3.0) {
             let unique = |ids: Vec<u64>| { let mut seen = BTreeSet::new(); ids.into_iter().filter(|id| seen.insert(*id)).collect::<Vec<_>>() };
             let (a, b) = (unique(a), unique(b));
-            let fused = fuse(&[list("a", 1.0, &a), list("b", w, &b)]);
+            let fused = fuse(&[list("a", 1.0, &a), list("b", w, &b)], RANKS);
             let expected = |id: u64| {
                 let of = |ids: &[u64], w: f64| ids.iter().position(|&x| x == id).map_or(0.0, |at| w / (60.0 + at as f64 + 1.0));
                 of(&a, 1.0) + of(&b, w)

@@ -51,6 +51,13 @@ pub fn match_expression(terms: &[String]) -> Option<String> {
     (!quoted.is_empty()).then(|| quoted.join(" OR "))
 }
 
+/// The FTS5 MATCH expression of all words of a text in their order, stop-words too: what says the same, whatever its case and marks.
+/// `None` if the text has no word.
+pub fn phrase(text: &str) -> Option<String> {
+    let words: Vec<&str> = text.split(|c| !is_word_character(c)).filter(|word| word.chars().any(char::is_alphanumeric)).collect();
+    (!words.is_empty()).then(|| format!("\"{}\"", words.join(" ")))
+}
+
 /// Whether a lower-case word is one of [`STOP_WORDS`].
 pub(super) fn is_stop_word(lower: &str) -> bool {
     STOP_WORDS.binary_search(&lower).is_ok()
@@ -139,6 +146,12 @@ mod tests {
         );
         assert_eq!(expression("\"\"\" \0 ' ; -- \u{1b}[31m"), r#""31m""#);
         assert_eq!(expression("\u{1f600} \u{301} \n"), "");
+    }
+
+    #[test]
+    fn a_phrase_has_every_word_and_no_mark() {
+        assert_eq!(phrase("fix(search): the \"k\" of RRF, again").as_deref(), Some(r#""fix search the k of RRF again""#));
+        assert_eq!(phrase(" -- \u{301} "), None);
     }
 
     #[test]

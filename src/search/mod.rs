@@ -1,10 +1,10 @@
-//! From a question to the chunks that answer it: lexical search, vectors and projections, fused by rank.
+//! From a question to the chunks that answer it: lexical search, vectors and projections, fused.
 //!
 //! The question is embedded by the caller; nothing here knows a model. [`Mode`] says which retrievers run:
 //!
 //! | mode | without a projection | with a projection |
 //! |---|---|---|
-//! | hybrid | lexical + raw vectors | lexical + raw vectors + projection; the two vector lists share the vector side's weight |
+//! | hybrid | lexical + raw vectors | lexical + raw vectors + projection; the two vector lists share the vectors' weight, unless other weights are given |
 //! | vector | raw vectors | the projection alone |
 //! | lexical | lexical | lexical; the projection is not looked at |
 
@@ -13,15 +13,17 @@ pub mod lexical;
 pub mod snippet;
 #[cfg(test)]
 mod tests;
+mod weights;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-pub use fusion::Explain;
-use fusion::{Fused, RankedList, fuse};
+pub use fusion::{By, Explain};
+use fusion::{Fused, RankedList, Scale, fuse};
 use snippet::{Wanted, printable};
+pub use weights::{LEXICAL_WEIGHT, VECTOR_WEIGHT, Weights};
 
 use crate::error::{Error, Result};
 use crate::index::{Index, Source};
@@ -35,9 +37,6 @@ pub const DEPTH_PER_RESULT: usize = 5;
 pub const MAX_DEPTH: usize = 20_000;
 /// The most results of one search.
 pub const MAX_LIMIT: usize = 1000;
-/// What a vote of the lexical list counts in hybrid mode, and what one of the vector side counts: each carries half of the quality.
-pub const SIDE_WEIGHT: f64 = 1.0;
-
 /// An index of vectors by cosine similarity, as search needs it.
 pub trait VectorIndex {
     /// The `k` nearest vectors to `query`, best first, as (chunk id, cosine similarity); fewer if there are fewer. An error if `query`
@@ -98,7 +97,7 @@ impl Mode {
 }
 
 /// How to search.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// Which retrievers are asked.
     pub mode: Mode,
@@ -108,11 +107,15 @@ pub struct Options {
     pub kinds: Vec<Kind>,
     /// Whether results say what each retriever thought of them.
     pub explain: bool,
+    /// What each retriever's votes count in hybrid mode; [`Weights::usual`] if nothing is given.
+    pub weights: Option<Weights>,
+    /// Chunks that are not to be found: an evaluation's question must not find the text that it was taken from.
+    pub without: BTreeSet<u64>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { mode: Mode::Hybrid, limit: 10, kinds: Vec::new(), explain: false }
+        Options { mode: Mode::Hybrid, limit: 10, kinds: Vec::new(), explain: false, weights: None, without: BTreeSet::new() }
     }
 }
 
@@ -136,7 +139,7 @@ pub struct Hit {
     pub title: String,
     /// The lines that answer best, with line feeds between.
     pub snippet: String,
-    /// Higher is better. Fused by rank in hybrid mode, else the one retriever's own: cosine similarity or BM25.
+    /// Higher is better. The sum of the fusion in hybrid mode, else the one retriever's own: cosine similarity or BM25.
     pub score: f64,
     /// How many worse results with the same text are folded into this one.
     pub duplicates: usize,
@@ -163,14 +166,15 @@ pub fn search(
         return Err(Error::usage("the question is empty").hint("ask in plain words: patina scry \"how are sessions scraped?\""));
     }
     let terms = lexical::terms(text);
-    let retrievers = retrievers(base, projection, lexical::match_expression(&terms), options.mode)?;
+    let weights = options.weights.unwrap_or(Weights::usual(projection.is_some()));
+    let retrievers = retrievers(base, projection, lexical::match_expression(&terms), options.mode, &weights)?;
     let limit = options.limit.min(MAX_LIMIT);
     let wanted = Wanted::new(&terms);
     let mut depth = DEPTH.max(limit * DEPTH_PER_RESULT);
     loop {
         let lists: Vec<RankedList> = retrievers.iter().map(|retriever| retriever.list(store, depth)).collect::<Result<_>>()?;
         let exhausted = lists.iter().all(|list| list.items.len() < depth) || depth >= MAX_DEPTH;
-        let found = Found::new(store, lists, options)?;
+        let found = Found::new(store, lists, weights.by, options)?;
         if found.fused.len() >= limit || exhausted {
             return Ok(found.hits(&wanted, limit, options));
         }
@@ -180,7 +184,7 @@ pub fn search(
 
 /// One source of a ranked list.
 enum Retriever<'a> {
-    Lexical(Option<String>),
+    Lexical { weight: f64, expression: Option<String> },
     Vector { name: String, weight: f64, index: &'a dyn VectorIndex, query: &'a [f32] },
 }
 
@@ -189,6 +193,7 @@ fn retrievers<'a>(
     projection: Option<(&str, &'a dyn VectorIndex, &'a [f32])>,
     expression: Option<String>,
     mode: Mode,
+    weights: &Weights,
 ) -> Result<Vec<Retriever<'a>>> {
     let raw = |weight| match base {
         Some((index, query)) => Ok(Retriever::Vector { name: "vector".to_owned(), weight, index, query }),
@@ -198,28 +203,37 @@ fn retrievers<'a>(
     let projected =
         |weight| projection.map(|(name, index, query)| Retriever::Vector { name: format!("projection:{name}"), weight, index, query });
     Ok(match mode {
-        Mode::Lexical => vec![Retriever::Lexical(expression)],
-        Mode::Vector => match projected(SIDE_WEIGHT) {
+        Mode::Lexical => vec![Retriever::Lexical { weight: weights.lexical, expression }],
+        // Alone a list's weight makes no difference.
+        Mode::Vector => match projected(VECTOR_WEIGHT) {
             Some(projected) => vec![projected],
-            None => vec![raw(SIDE_WEIGHT)?],
+            None => vec![raw(VECTOR_WEIGHT)?],
         },
-        Mode::Hybrid => match projected(SIDE_WEIGHT / 2.0) {
-            Some(projected) => vec![Retriever::Lexical(expression), raw(SIDE_WEIGHT / 2.0)?, projected],
-            None => vec![Retriever::Lexical(expression), raw(SIDE_WEIGHT)?],
-        },
+        Mode::Hybrid => {
+            let mut retrievers = vec![Retriever::Lexical { weight: weights.lexical, expression }, raw(weights.vector)?];
+            retrievers.extend(projected(weights.projection));
+            retrievers.retain(|retriever| retriever.weight() > 0.0);
+            retrievers
+        }
     })
 }
 
 impl Retriever<'_> {
+    fn weight(&self) -> f64 {
+        match self {
+            Retriever::Lexical { weight, .. } | Retriever::Vector { weight, .. } => *weight,
+        }
+    }
+
     fn list(&self, store: &Store, depth: usize) -> Result<RankedList> {
         Ok(match self {
-            Retriever::Lexical(expression) => {
+            Retriever::Lexical { weight, expression } => {
                 let items = expression.as_deref().map_or(Ok(Vec::new()), |expression| store.lexical(expression, depth))?;
-                RankedList { retriever: "lexical".to_owned(), weight: SIDE_WEIGHT, items }
+                RankedList { retriever: "lexical".to_owned(), weight: *weight, scale: Scale::FromZero, items }
             }
             Retriever::Vector { name, weight, index, query } => {
                 let items = index.nearest(query, depth)?.into_iter().map(|(id, score)| (id, f64::from(score))).collect();
-                RankedList { retriever: name.clone(), weight: *weight, items }
+                RankedList { retriever: name.clone(), weight: *weight, scale: Scale::Spread, items }
             }
         })
     }
@@ -233,11 +247,12 @@ struct Found {
 }
 
 impl Found {
-    fn new(store: &Store, mut lists: Vec<RankedList>, options: &Options) -> Result<Found> {
+    fn new(store: &Store, mut lists: Vec<RankedList>, by: By, options: &Options) -> Result<Found> {
         let mut ids: Vec<u64> = lists.iter().flat_map(|list| list.items.iter().map(|(id, _)| *id)).collect();
         ids.sort_unstable();
         ids.dedup();
-        let passes = |chunk: &Chunk| options.kinds.is_empty() || options.kinds.contains(&chunk.kind);
+        let passes =
+            |chunk: &Chunk| (options.kinds.is_empty() || options.kinds.contains(&chunk.kind)) && !options.without.contains(&chunk.id);
         let chunks: BTreeMap<u64, Chunk> =
             store.chunks_by_id(&ids)?.into_iter().filter(|chunk| passes(chunk)).map(|chunk| (chunk.id, chunk)).collect();
         for list in &mut lists {
@@ -245,7 +260,7 @@ impl Found {
         }
         let mut fused: Vec<(Fused, usize)> = Vec::new();
         let mut texts: BTreeMap<[u8; 32], usize> = BTreeMap::new();
-        for mut found in fuse(&lists) {
+        for mut found in fuse(&lists, by) {
             let Some(chunk) = chunks.get(&found.id) else { continue };
             if let [only] = found.explain.as_slice()
                 && options.mode != Mode::Hybrid

@@ -56,6 +56,7 @@ fn source((kind, path, title, text): (Kind, &str, &str, &str)) -> Source {
         hash: crate::fs::sha256(text.as_bytes()),
         date: Some("2025-08-16".to_owned()),
         commit: None,
+        code: None,
         pieces: vec![Piece { title, text, line: 10, end_line }],
     };
     Source { key: format!("file:{path}"), content }
@@ -176,7 +177,8 @@ fn one_retriever_gives_its_own_score_and_several_the_fused_one() {
         hits[0].score
     };
     assert!((score(Mode::Vector) - 0.6).abs() < 1e-6);
-    assert!((score(Mode::Hybrid) - 2.0 / 61.0).abs() < 1e-9);
+    // The best of the words counts 1, the nearest vector one half.
+    assert!((score(Mode::Hybrid) - 1.5).abs() < 1e-9);
 }
 
 #[test]
@@ -273,4 +275,24 @@ fn scifact_is_ranked_as_well_as_a_tuned_bm25() {
     }
     let ndcg = 100.0 * total / relevant.len() as f64;
     assert!(ndcg >= 66.0, "nDCG@10 is {ndcg:.2}");
+}
+
+#[test]
+fn weights_decide_and_what_is_left_out_is_not_found() {
+    let project = small();
+    let lock = project.id("s/lock.md");
+    let base = BruteForce(vec![(lock, vec![3.0, 4.0])]);
+    let ask = |options: Options| search(&project.store, Some((&base, &[1.0, 0.0])), None, "second", &options).expect("search");
+    let weigh = |lexical, vector, by| Options {
+        weights: Some(Weights { lexical, vector, projection: 0.0, by }),
+        explain: true,
+        ..Options::default()
+    };
+    let ranks = ask(weigh(1.0, 1.0, By::Ranks { k: 60.0 }));
+    assert!((ranks[0].score - 2.0 / 61.0).abs() < 1e-9, "{ranks:?}");
+    let words = ask(weigh(2.0, 0.0, By::Scores));
+    assert!((words[0].score - 2.0).abs() < 1e-9, "{words:?}");
+    assert!(words.iter().all(|hit| hit.explain.iter().all(|explain| explain.retriever == "lexical")), "what counts nothing is not asked");
+    let without = ask(Options { without: BTreeSet::from([lock]), ..Options::default() });
+    assert!(without.iter().all(|hit| hit.id != lock) && ranks.iter().any(|hit| hit.id == lock));
 }

@@ -86,6 +86,12 @@ impl Store {
         Ok(chunks)
     }
 
+    /// The current chunks of a source (`file:PATH`, `commit:HASH`), in the order of their lines; none if there is no such source.
+    pub fn chunks_of_source(&self, key: &str) -> Result<Vec<Chunk>> {
+        let sql = format!("SELECT {CHUNK} FROM chunks WHERE source = ?1 ORDER BY line, id");
+        self.rows(&sql, [key], raw_chunk)?.into_iter().map(|raw| self.chunk(raw)).collect()
+    }
+
     /// The chunks that match an FTS5 expression over the columns `title`, `text`, `path` and `identifiers`, at most `limit`, best
     /// first: id and score, which is minus FTS5's `bm25()` with the weights of this room (higher is better). Ties are in the order of ids.
     ///
@@ -159,6 +165,8 @@ impl Store {
             (&mut counts.vectors, "vectors"),
             (&mut counts.sources, "sources"),
             (&mut counts.commits, "commits"),
+            (&mut counts.symbols, "symbols"),
+            (&mut counts.calls, "calls"),
         ] {
             let found: i64 = self
                 .connection

@@ -12,7 +12,7 @@
 
 use serde::Serialize;
 
-use super::{CalibrationPins, FilePins, IndexPins, Lock, Made, ModelPins, Setting, SourcePins};
+use super::{CalibrationPins, FilePins, FusionPins, IndexPins, Lock, Made, ModelPins, Setting, SourcePins};
 
 /// How far a number of a vector that was computed anew may be off, as its root mean square. Measured with single precision: at most 1e-7
 /// between batches, 2e-7 between the runtimes.
@@ -130,6 +130,14 @@ impl Lock {
         if source.sha256 == other.sha256 {
             let sizes = [source.chunks, source.commits];
             index(out, "made.index", &here.index, &there.index, sizes, same_history, self.noise());
+        }
+        if let (Some(here), Some(there)) = (&here.fusion, &there.fusion) {
+            let told = |fusion: &FusionPins| {
+                let FusionPins { chosen, lexical, vector, projection, queries, .. } = fusion;
+                let by = if *chosen { "chosen" } else { "usual" };
+                format!("lexical {lexical}, vector {vector}, projection {projection}, {by}, judged by {queries} questions")
+            };
+            out.told("made.fusion", told(here), told(there));
         }
         for projection in &here.projections {
             let name = format!("made.projections.{}", projection.name);

@@ -99,6 +99,14 @@ fn sample() -> Lock {
                     gain: Some([0.2, 0.1, 0.3]),
                 }),
             }],
+            fusion: Some(FusionPins {
+                chosen: true,
+                lexical: 1.0,
+                vector: 0.25,
+                projection: 0.25,
+                queries: 120,
+                gain: Some([0.02, 0.01, 0.03]),
+            }),
         }),
     }
 }
@@ -205,6 +213,11 @@ fn every_field_has_its_place_in_the_rule() {
         "/made/projections/0/index/sha256",
         "/made/projections/0/metrics/queries",
         "/made/projections/0/metrics/ndcg",
+        "/made/fusion/chosen",
+        "/made/fusion/lexical",
+        "/made/fusion/vector",
+        "/made/fusion/projection",
+        "/made/fusion/queries",
     ];
     let value = serde_json::to_value(sample()).expect("JSON");
     let mut all = Vec::new();
@@ -239,7 +252,12 @@ fn every_field_has_its_place_in_the_rule() {
             return true;
         }
         // The size and the sketches of an index count where its hash differs; a projection is the recipe's.
-        at.contains("sketch/") || at.ends_with("/bytes") || at.ends_with("/vectors") || at.contains("/metrics/") || at.ends_with("/0/name")
+        at.contains("sketch/")
+            || at.ends_with("/bytes")
+            || at.ends_with("/vectors")
+            || at.contains("/metrics/")
+            || at.contains("/gain/")
+            || at.ends_with("/0/name")
     };
     assert!(silent.iter().all(follows), "{silent:?}");
 }
@@ -251,6 +269,16 @@ fn a_lockfile_from_before_calibration_is_read_and_stays_as_it_is() {
     assert!(!text.contains("calibration"));
     assert_eq!(parse(text.as_bytes()).expect("an older lockfile"), old);
     // One of the two is no difference: whoever has none has nothing to compare.
+    assert!(old.differences(&sample(), false).is_empty() && sample().differences(&old, false).is_empty());
+}
+
+#[test]
+fn a_lockfile_from_before_fusion_was_chosen_is_read_and_holds() {
+    let mut old = sample();
+    old.made.as_mut().expect("made").fusion = None;
+    let text = String::from_utf8(old.to_bytes().expect("bytes")).expect("text");
+    assert!(!text.contains("fusion"));
+    assert_eq!(parse(text.as_bytes()).expect("an older lockfile"), old);
     assert!(old.differences(&sample(), false).is_empty() && sample().differences(&old, false).is_empty());
 }
 

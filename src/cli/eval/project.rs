@@ -1,0 +1,352 @@
+//! `patina eval project` and `patina eval queries`: the project's own search, judged on questions from its history or of one's own.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::{deliver, engine_line, not_a_folder};
+use crate::cli::Context;
+use crate::cli::fusion;
+use crate::cli::pins::Depth;
+use crate::cli::project::Project;
+use crate::cli::projections::{self, Outcome};
+use crate::cli::report::{Style, count, plural};
+use crate::cli::setup::{self, Overrides, Setup};
+use crate::embed::Embedder;
+use crate::embed::select::Purpose;
+use crate::error::{Error, Result};
+use crate::eval::project::comments::Comments;
+use crate::eval::project::labels::Labels;
+use crate::eval::project::{self, Flat, Joined, Projected, Rankings, Searched, Set, SetReport, choice, history, sentences};
+use crate::eval::{EngineReport, Figure, VERSION};
+use crate::index::Index;
+use crate::progress::Job;
+use crate::search::{Exact, VectorIndex, Weights};
+use crate::store::{Store, Symbol};
+use crate::train::Projection;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct ProjectArguments {
+    /// Which questions; all that the project gives if left out.
+    #[arg(long, value_enum, value_name = "KIND")]
+    kind: Option<SetKind>,
+    /// The most questions of a kind; of more, the same ones are drawn every time.
+    #[arg(long, value_name = "N", default_value_t = project::DEFAULT_LIMIT)]
+    limit: usize,
+    #[command(flatten)]
+    shared: Shared,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct QueriesArguments {
+    /// The questions: {"name": ..., "queries": [{"id": ..., "query": ..., "relevant_docs": ["path", "path:line", "path#heading", "hash"]}]}.
+    file: PathBuf,
+    #[command(flatten)]
+    shared: Shared,
+}
+
+/// What both commands take.
+#[derive(Debug, clap::Args)]
+struct Shared {
+    /// How many of the questions that hybrid search answers worst are shown.
+    #[arg(long, value_name = "N", default_value_t = project::DEFAULT_WORST)]
+    worst: usize,
+    /// Write the rankings into this folder too: a run of TREC for every way of searching, and the judgements.
+    #[arg(long, value_name = "FOLDER")]
+    run: Option<PathBuf>,
+    /// The runtime, in place of the recipe's: auto, onnx, mlx or measured.
+    #[arg(long, value_name = "R")]
+    runtime: Option<String>,
+    /// Write the report as JSON to this file too.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SetKind {
+    /// Subjects of commits ask for the files that they touched.
+    Commits,
+    /// Doc comments ask for their functions, in code without doc comments.
+    Docs,
+    /// Sentences of notes and documents ask for their files, without their own piece.
+    Sentences,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+struct Report {
+    version: u32,
+    task: &'static str,
+    engine: EngineReport,
+    sets: Vec<SetReport>,
+    /// Kinds of questions of which the project gives too few, and why.
+    too_few: Vec<String>,
+}
+
+pub(super) fn project(context: &Context, arguments: ProjectArguments) -> Result<()> {
+    if arguments.limit < project::MIN_QUERIES {
+        let (limit, least) = (arguments.limit, project::MIN_QUERIES);
+        return Err(Error::usage(format!("--limit is {limit}; fewer than {least} questions say nothing")));
+    }
+    arguments.shared.check()?;
+    let ground = Ground::open(context, &arguments.shared)?;
+    let trained = ground.trained()?;
+    let kinds = arguments.kind.map_or_else(|| SetKind::value_variants().to_vec(), |kind| vec![kind]);
+    let (mut asked, mut too_few, mut last) = (Vec::new(), Vec::new(), None);
+    for kind in kinds {
+        let (mut set, symbols) = match kind {
+            SetKind::Commits => (history::commits(&ground.store, &trained, arguments.limit)?, Vec::new()),
+            SetKind::Sentences => (sentences::sentences(&ground.store, &trained, arguments.limit)?, Vec::new()),
+            SetKind::Docs => Comments::questions(&ground.store, &trained, arguments.limit)?,
+        };
+        if ground.weights.is_some() && fusion::explicit(&ground.setup).is_none() && kind != SetKind::Docs {
+            set.leave_out("questions", "they chose the weights of the fusion", |query| choice::chooses(&query.group));
+        }
+        match set.check() {
+            Ok(()) => asked.push(Questions { set, symbols }),
+            Err(error) => {
+                too_few.push(error.message().to_owned());
+                last = Some(error);
+            }
+        }
+    }
+    match last {
+        Some(error) if asked.is_empty() => return Err(error),
+        _ => {}
+    }
+    ground.judge(context, "project", asked, too_few, &arguments.shared)
+}
+
+pub(super) fn queries(context: &Context, arguments: QueriesArguments) -> Result<()> {
+    arguments.shared.check()?;
+    let labels = Labels::read(&arguments.file)?;
+    let ground = Ground::open(context, &arguments.shared)?;
+    let set = labels.resolve(&arguments.file, &ground.store)?;
+    ground.judge(context, "queries", vec![Questions { set, symbols: Vec::new() }], Vec::new(), &arguments.shared)
+}
+
+impl Shared {
+    fn check(&self) -> Result<()> {
+        not_a_folder(self.output.as_deref())?;
+        match &self.run {
+            Some(path) if path.is_file() => {
+                Err(Error::usage("--run is a file").at(path).hint("name a folder: there is a run for each way of searching"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A set, and the symbols of its doc comments if it is made of them.
+struct Questions {
+    set: Set,
+    symbols: Vec<Symbol>,
+}
+
+/// The project as it is searched.
+struct Ground {
+    setup: Setup,
+    store: Store,
+    base: Index,
+    projections: Vec<Opened>,
+    /// Which of them joins hybrid search.
+    joined: Option<usize>,
+    /// What each retriever counts; the usual if none.
+    weights: Option<Weights>,
+}
+
+/// A projection that is there.
+struct Opened {
+    name: String,
+    note: &'static str,
+    projection: Projection,
+    index: Box<dyn VectorIndex>,
+}
+
+impl Ground {
+    fn open(context: &Context, shared: &Shared) -> Result<Ground> {
+        let project = Project::find(context.project.as_deref())?;
+        let store = Store::open_existing(&project.database())?;
+        let overrides = Overrides { runtime: shared.runtime.clone(), ..Overrides::default() };
+        let setup = setup::for_project(&project, &overrides, Purpose::Query)?;
+        if let Some(not_shared) = &setup.not_shared {
+            return Err(not_shared.error());
+        }
+        let base = Index::open(&setup.embeddings.base(), &setup.expected(&store)?)?;
+        let projections = opened(&setup, &store)?;
+        let best = projections::best_published(&setup).map(|plan| plan.name.clone());
+        let joined = best.and_then(|name| projections.iter().position(|one| one.name == name));
+        let weights = fusion::weights(&setup, &store, joined.map(|at: usize| projections[at].name.as_str()))?;
+        Ok(Ground { setup, store, base, projections, joined, weights })
+    }
+
+    /// The chunks of all pairs that the projections which are there were trained on, or stopped by.
+    fn trained(&self) -> Result<BTreeSet<u64>> {
+        let mut all = BTreeSet::new();
+        for opened in &self.projections {
+            if let Some(plan) = self.setup.plan.projection(&opened.name) {
+                all.extend(projections::trained_on(plan, &self.store)?);
+            }
+        }
+        Ok(all)
+    }
+
+    fn judge(&self, context: &Context, task: &'static str, asked: Vec<Questions>, too_few: Vec<String>, shared: &Shared) -> Result<()> {
+        let progress = context.report.progress();
+        let job = Job::new(progress.as_ref(), &context.cancel);
+        for why in &too_few {
+            job.progress.note(why);
+        }
+        let mut embedder = Embedder::open(self.setup.settings.clone())?;
+        let engine = EngineReport::new(&self.setup.plan.embedding_model, &self.setup.settings, &embedder);
+        let mut reports = Vec::with_capacity(asked.len());
+        for Questions { set, symbols } in asked {
+            let (set, rankings) = match symbols.is_empty() {
+                true => {
+                    let vectors = self.setup.vectors(&self.store)?;
+                    let base = Exact { index: &self.base, vectors: &vectors };
+                    let indexes = self.projections.iter().map(|one| one.index.as_ref()).collect();
+                    let rankings = self.rank(&set, &self.store, &base, indexes, &mut embedder, job)?;
+                    (set, rankings)
+                }
+                false => self.without_comments((set, symbols), &mut embedder, job)?,
+            };
+            reports.push(rankings.report(&set, shared.worst)?);
+            if let Some(folder) = &shared.run {
+                rankings.write(&set, folder)?;
+            }
+        }
+        let report = Report { version: VERSION, task, engine, sets: reports, too_few };
+        deliver(context, shared.output.as_deref(), &report, |style| text(&report, shared.run.as_deref(), style))
+    }
+
+    /// Asks for functions in a copy of the project without doc comments.
+    fn without_comments(&self, asked: (Set, Vec<Symbol>), embedder: &mut Embedder, job: Job<'_>) -> Result<(Set, Rankings)> {
+        let comments = Comments::build(asked, &self.store, &self.setup.vectors(&self.store)?, embedder, job)?;
+        comments.set.check()?;
+        let mut projected = Vec::with_capacity(self.projections.len());
+        for one in &self.projections {
+            let mut flat = Flat::new(one.projection.output_dim());
+            comments.vectors.each(&mut |id, vector| flat.push(id, &one.projection.apply(vector)?))?;
+            projected.push(flat);
+        }
+        let indexes = projected.iter().map(|flat| flat as &dyn VectorIndex).collect();
+        let rankings = self.rank(&comments.set, &comments.store, &comments.vectors, indexes, embedder, job)?;
+        Ok((comments.set, rankings))
+    }
+
+    fn rank(
+        &self,
+        set: &Set,
+        store: &Store,
+        base: &dyn VectorIndex,
+        indexes: Vec<&dyn VectorIndex>,
+        embedder: &mut Embedder,
+        job: Job<'_>,
+    ) -> Result<Rankings> {
+        let asked = project::embed(set, embedder, job)?;
+        let projections = self.projections.iter().zip(indexes).map(|(one, index)| Projected {
+            name: one.name.clone(),
+            note: one.note.to_owned(),
+            projection: &one.projection,
+            index,
+        });
+        let joined = Joined { projection: self.joined, weights: self.weights };
+        Searched { store, base, projections: projections.collect(), joined }.rank(set, &asked, job)
+    }
+}
+
+/// Every projection of the recipe whose file is there: published ones with their index, others with vectors made now.
+fn opened(setup: &Setup, store: &Store) -> Result<Vec<Opened>> {
+    let mut out = Vec::new();
+    for plan in &setup.plan.projections {
+        let file = setup.embeddings.projection(&plan.name);
+        let published = Outcome::read(&setup.embeddings.verdict(&plan.name))?.is_some_and(|outcome| outcome.published);
+        if published {
+            let (projection, index) = projections::open(plan, &setup.embeddings, &setup.fingerprint, store, Depth::Stamps)?;
+            out.push(Opened { name: plan.name.clone(), note: "published", projection, index: Box::new(index) });
+        } else if file.is_file() {
+            let projection = Projection::load(&file)?;
+            let vectors = setup.vectors(store)?;
+            let mut flat = Flat::new(projection.output_dim());
+            vectors.each(&vectors.ids()?, &mut |id, vector| flat.push(id, &projection.apply(vector)?))?;
+            out.push(Opened { name: plan.name.clone(), note: "not published", projection, index: Box::new(flat) });
+        }
+    }
+    Ok(out)
+}
+
+fn text(report: &Report, run: Option<&Path>, style: &Style) -> String {
+    let mut out = engine_line(&report.engine, style);
+    for set in &report.sets {
+        out += &set_text(set, style);
+    }
+    if let Some(folder) = run {
+        out += &format!("runs and judgements are in {}\n", folder.display());
+    }
+    out
+}
+
+/// How much of a question is shown.
+const QUESTION_SHOWN: usize = 100;
+/// What it should have found is shown up to so many.
+const RELEVANT_SHOWN: usize = 5;
+
+fn set_text(set: &SetReport, style: &Style) -> String {
+    let title = format!("{}: {}", set.name, set.about);
+    let mut out = format!("\n{}\n", style.bold(&title));
+    let (queries, relevant, groups) = (plural(set.queries, "question"), count(set.relevant as u64), plural(set.groups, "group"));
+    out += &format!(
+        "{queries} of {groups}, {relevant} answers in all; {} hidden, since they hold a question's own text\n",
+        plural(set.hidden_chunks, "piece")
+    );
+    out += &format!(
+        "{}\n",
+        style.dim("                     nDCG@10  95 % interval    MRR@10  recall@10   minus hybrid in nDCG@10 (95 % interval)")
+    );
+    for system in &set.systems {
+        let of = &system.figures;
+        let hundred = |figure: Figure| 100.0 * figure.value;
+        let interval = format!("{:.2} to {:.2}", 100.0 * of.ndcg_at_10.low, 100.0 * of.ndcg_at_10.high);
+        let against = system.against_hybrid.map(|gain| gain.ndcg_at_10).map_or_else(
+            || system.note.clone(),
+            |gain| {
+                let [value, low, high] = [gain.value, gain.low, gain.high].map(|value| 100.0 * value);
+                let note = if system.note.is_empty() { String::new() } else { format!("  {}", system.note) };
+                format!("{value:+.2} ({low:+.2} to {high:+.2}){note}")
+            },
+        );
+        let line = format!(
+            "{:<20} {:>7.2}  {interval:<16} {:>6.2}  {:>9.2}   {against}",
+            system.name,
+            hundred(of.ndcg_at_10),
+            hundred(of.mrr_at_10),
+            hundred(of.recall_at_10)
+        );
+        out += &format!("{}\n", line.trim_end());
+    }
+    for left in &set.left_out {
+        out += &format!("{}\n", style.dim(&format!("left out: {} {}: {}", count(left.count as u64), left.what, left.reason)));
+    }
+    if !set.worst.is_empty() {
+        out += &format!("{}\n", style.bold("worst in hybrid search"));
+    }
+    for worst in &set.worst {
+        let question: String = worst.query.chars().take(QUESTION_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let id: String = worst.id.chars().take(12).collect();
+        out += &format!("  {} {question}\n", style.dim(&id));
+        let ranked = |(unit, rank): &(String, Option<usize>)| match rank {
+            Some(rank) => format!("{unit} (#{rank})"),
+            None => format!("{unit} (not found)"),
+        };
+        let mut expected: Vec<String> = worst.relevant.iter().take(RELEVANT_SHOWN).map(ranked).collect();
+        if worst.relevant.len() > RELEVANT_SHOWN {
+            expected.push(format!("{} more", worst.relevant.len() - RELEVANT_SHOWN));
+        }
+        out += &format!("    should find {}\n", expected.join(", "));
+        out += &format!("    found first {}\n", if worst.found.is_empty() { "nothing else".to_owned() } else { worst.found.join(", ") });
+    }
+    out
+}

@@ -1,0 +1,37 @@
+//! Shell scripts.
+
+use tree_sitter::Node;
+
+use super::super::language::{Callee, Docs, Language, children, import, named, text_of, unquoted};
+use crate::store::{ImportFact, SymbolKind};
+
+pub(super) const BASH: Language = Language {
+    name: "bash",
+    extensions: &["sh", "bash"],
+    grammar: || tree_sitter_bash::LANGUAGE.into(),
+    joint: ".",
+    defines: &[named("function_definition", SymbolKind::Function)],
+    wrappers: &[],
+    attributes: &[],
+    comments: &["comment"],
+    docs: Docs::Any,
+    imports: &[("command", sourced)],
+    calls: &[("command", Callee::Odd(command))],
+    bodies: &["body"],
+    tokens: None,
+};
+
+/// A command that is a plain word: a function of the script, or a program.
+fn command(node: Node<'_>, text: &str) -> Option<(String, String)> {
+    let name = text_of(node.child_by_field_name("name")?, text);
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | ':');
+    (name.starts_with(|c: char| c.is_alphabetic() || c == '_') && name.chars().all(plain)).then(|| (String::new(), name.to_owned()))
+}
+
+/// `source lib.sh`, `. lib.sh`
+fn sourced(node: Node<'_>, text: &str, out: &mut Vec<ImportFact>) {
+    let Some(name) = node.child_by_field_name("name") else { return };
+    if matches!(text_of(name, text), "source" | ".") {
+        out.extend(children(node).find(|child| child.id() != name.id()).map(|path| import(node, unquoted(text_of(path, text)), "")));
+    }
+}

@@ -1,0 +1,88 @@
+//! The parser, within its limits of size and time.
+
+use std::ops::ControlFlow;
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use tree_sitter::{Node, ParseOptions, ParseState, Parser};
+
+use super::language::Language;
+use super::languages::LANGUAGES;
+use super::outline::{self, Outline};
+use super::{MAX_ERROR_SHARE, PARSE_BYTES, PARSE_TIME};
+
+/// What the nodes of a kind mean. The numbers are indices into the tables of the language, of the first entry of that kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Role {
+    pub comment: bool,
+    pub attribute: bool,
+    pub wrapper: bool,
+    pub tokens: bool,
+    /// A plain name.
+    pub name: bool,
+    pub define: Option<usize>,
+    pub call: Option<usize>,
+    pub import: Option<usize>,
+}
+
+/// A language with its grammar loaded: what each kind of node means, by the kind's number.
+pub(super) struct Grammar {
+    pub language: &'static Language,
+    roles: Vec<Role>,
+    loaded: tree_sitter::Language,
+}
+
+impl Grammar {
+    fn new(language: &'static Language) -> Grammar {
+        let loaded = (language.grammar)();
+        let role = |kind: usize| {
+            let kind = u16::try_from(kind).unwrap_or(u16::MAX);
+            let Some(name) = loaded.node_kind_for_id(kind).filter(|_| loaded.node_kind_is_named(kind)) else { return Role::default() };
+            Role {
+                comment: language.comments.contains(&name),
+                attribute: language.attributes.contains(&name),
+                wrapper: language.wrappers.contains(&name),
+                tokens: language.tokens == Some(name),
+                name: name.ends_with("identifier"),
+                define: language.defines.iter().position(|define| define.node == name),
+                call: language.calls.iter().position(|(node, _)| *node == name),
+                import: language.imports.iter().position(|(node, _)| *node == name),
+            }
+        };
+        let roles = (0..loaded.node_kind_count()).map(role).collect();
+        Grammar { language, roles, loaded }
+    }
+
+    /// What a node means.
+    pub fn role(&self, node: Node<'_>) -> Role {
+        self.roles.get(usize::from(node.kind_id())).copied().unwrap_or_default()
+    }
+
+    /// The grammar of a language, loaded once.
+    fn of(language: &'static Language) -> Option<&'static Grammar> {
+        static LOADED: [OnceLock<Grammar>; LANGUAGES.len()] = [const { OnceLock::new() }; LANGUAGES.len()];
+        let at = LANGUAGES.iter().position(|known| known.name == language.name)?;
+        Some(LOADED[at].get_or_init(|| Grammar::new(language)))
+    }
+}
+
+/// What a text defines, imports and calls; nothing if the grammar does not understand it within the limits of this room.
+pub(super) fn outline(language: &'static Language, text: &str) -> Option<Outline> {
+    if text.len() > PARSE_BYTES {
+        return None;
+    }
+    let grammar = Grammar::of(language)?;
+    let mut parser = Parser::new();
+    parser.set_language(&grammar.loaded).ok()?;
+    let begun = Instant::now();
+    let mut in_time = |_: &ParseState| if begun.elapsed() > PARSE_TIME { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let bytes = text.as_bytes();
+    let tree = parser.parse_with_options(
+        &mut |at, _| bytes.get(at..).unwrap_or_default(),
+        None,
+        Some(ParseOptions::new().progress_callback(&mut in_time)),
+    )?;
+    let outline = outline::read(&tree, grammar, text);
+    let share = outline.error_bytes as f64 / text.len().max(1) as f64;
+    (share <= MAX_ERROR_SHARE).then_some(outline)
+}

@@ -1,0 +1,237 @@
+//! Every language by a small file, and hostile files by all of them.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use super::super::pieces::lines;
+use super::languages::LANGUAGES;
+use super::*;
+
+/// The facts of a file, a line each.
+fn facts(path: &str, text: &str) -> String {
+    let cut = cut(text, &lines(text), path);
+    assert_eq!(cut.parsed, Parsed::Yes, "{path}");
+    let facts = cut.facts.expect("facts");
+    let mut out = format!("language {}\n", facts.language);
+    for symbol in &facts.symbols {
+        let _ = write!(out, "{} {} {}-{}", symbol.kind.name(), symbol.qualified, symbol.line, symbol.end_line);
+        if !symbol.doc.is_empty() {
+            let _ = write!(out, " doc {}-{} {:?}", symbol.doc_line, symbol.doc_end_line, symbol.doc);
+        }
+        let _ = writeln!(out, "\n    {}", symbol.signature);
+    }
+    for import in &facts.imports {
+        let _ = writeln!(out, "import {} as {:?} {}", import.target, import.name, import.line);
+    }
+    for call in &facts.calls {
+        let caller = call.caller.map_or("", |at| facts.symbols[at as usize].qualified.as_str());
+        let _ = writeln!(out, "call {caller:?} -> {:?} {} {}", call.receiver, call.name, call.line);
+    }
+    out
+}
+
+/// Each `tests/fixtures/code/cart.EXTENSION` says in a file beside it, `cart.EXTENSION.txt`, what it holds. With `PATINA_WRITE_EXPECTED` set the
+/// files are written anew, to be looked through by hand.
+#[test]
+fn every_language_reads_its_fixture() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/code");
+    let mut seen = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for entry in std::fs::read_dir(&folder).expect("fixtures") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+        if name.ends_with(".txt") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("a fixture");
+        let language = languages::of(&name, &text).unwrap_or_else(|| panic!("{name} is in no language"));
+        seen.insert(language.name);
+        let found = facts(&name, &text);
+        let beside = folder.join(format!("{name}.txt"));
+        if std::env::var_os("PATINA_WRITE_EXPECTED").is_some() {
+            crate::fs::write_atomic(&beside, |out| out.write_all(found.as_bytes())).expect("written");
+        }
+        let expected = std::fs::read_to_string(&beside).unwrap_or_default();
+        if found != expected {
+            wrong.push(format!("--- {name}: expected\n{expected}--- found\n{found}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let all: BTreeSet<&str> = LANGUAGES.iter().map(|language| language.name).collect();
+    assert_eq!(seen, all, "every language has a fixture");
+}
+
+#[test]
+fn the_tables_name_what_the_grammars_have() {
+    for language in LANGUAGES {
+        let grammar = (language.grammar)();
+        let is_kind = |name: &str| grammar.id_for_node_kind(name, true) != 0 || grammar.id_for_node_kind(name, false) != 0;
+        let is_field = |name: &str| grammar.field_id_for_name(name).is_some();
+        for kind in language.wrappers.iter().chain(language.attributes).chain(language.comments).copied().chain(language.tokens) {
+            assert!(is_kind(kind), "{} has no node {kind}", language.name);
+        }
+        for define in language.defines {
+            assert!(is_kind(define.node), "{} has no node {}", language.name, define.node);
+            if let language::Name::Field(field) | language::Name::Declarator(field) = define.name {
+                assert!(is_field(field), "{} has no field {field}", language.name);
+            }
+            if let language::Name::Child(kinds) = define.name {
+                assert!(kinds.iter().all(|kind| is_kind(kind)), "{} lacks one of {kinds:?}", language.name);
+            }
+            match define.when {
+                language::When::Has(field) => assert!(is_field(field), "{} has no field {field}", language.name),
+                language::When::Is(field, kinds) => {
+                    assert!(is_field(field), "{} has no field {field}", language.name);
+                    assert!(kinds.iter().all(|kind| is_kind(kind)), "{} lacks one of {kinds:?}", language.name);
+                }
+                language::When::Always | language::When::Outside => {}
+            }
+        }
+        for (kind, _) in language.imports {
+            assert!(is_kind(kind), "{} has no node {kind}", language.name);
+        }
+        for (kind, callee) in language.calls {
+            assert!(is_kind(kind), "{} has no node {kind}", language.name);
+            match callee {
+                language::Callee::Field(field) => assert!(is_field(field), "{} has no field {field}", language.name),
+                language::Callee::Parts(receiver, name) => {
+                    assert!(is_field(receiver) && is_field(name), "{} has no field {receiver} or {name}", language.name);
+                }
+                language::Callee::Child(kinds) => assert!(kinds.iter().all(|kind| is_kind(kind)), "{}: {kinds:?}", language.name),
+                language::Callee::Odd(_) => {}
+            }
+        }
+        for body in language.bodies {
+            assert!(is_field(body) || is_kind(body), "{} has no body {body}", language.name);
+        }
+    }
+}
+
+#[test]
+fn extensions_belong_to_one_language() {
+    let mut seen = BTreeSet::new();
+    for extension in LANGUAGES.iter().flat_map(|language| language.extensions) {
+        assert!(seen.insert(*extension), "{extension} twice");
+    }
+    for (path, text, expected) in [
+        ("a/b.RS", "", Some("rust")),
+        ("a.h", "int f(void);", Some("c")),
+        ("a.h", "class A {};", Some("c++")),
+        ("a.h", "// see std::vector\nint f(void);", Some("c")),
+        ("rs", "", None),
+        (".rs", "", None),
+        ("a.css", "", None),
+    ] {
+        assert_eq!(languages::of(path, text).map(|language| language.name), expected, "{path}");
+    }
+}
+
+/// All that is no white space, which no cut may lose or repeat.
+fn solid<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+    parts.into_iter().flat_map(str::chars).filter(|c| !c.is_whitespace()).collect()
+}
+
+fn hold_together(path: &str, text: &str) -> Cut {
+    let all = lines(text);
+    let cut = cut(text, &all, path);
+    assert_eq!(solid(cut.pieces.iter().map(|piece| piece.text.as_str())), solid([text]), "{path}");
+    for piece in &cut.pieces {
+        assert!(!piece.text.trim().is_empty() && piece.line >= 1 && piece.line <= piece.end_line && piece.end_line as usize <= all.len());
+        assert!(piece.text.chars().count() <= CODE_CHARS * 2, "{path}: {} characters", piece.text.chars().count());
+        assert!(piece.title.starts_with(path));
+    }
+    assert!(cut.pieces.windows(2).all(|two| two[0].end_line <= two[1].line));
+    cut
+}
+
+#[test]
+fn a_long_file_is_cut_along_its_syntax() {
+    let method = |name: &str, lines: usize| format!("    /// Does {name}.\n    fn {name}(&self) {{\n{}    }}\n\n", "        self.step(1, 2, 3);\n".repeat(lines));
+    let text = format!(
+        "//! Module.\n\nuse a::b;\n\nconst A: u8 = 1;\n\nimpl Foo {{\n{}{}{}{}}}\n\nfn last() {{}}\n",
+        method("first", 22),
+        method("small", 1),
+        method("tiny", 1),
+        method("huge", 120)
+    );
+    let cut = hold_together("src/a.rs", &text);
+    let titles: Vec<&str> = cut.pieces.iter().map(|piece| piece.title.as_str()).collect();
+    assert_eq!(
+        titles[..3],
+        ["src/a.rs > A", "src/a.rs > impl Foo > first", "src/a.rs > impl Foo > small, tiny"],
+        "{titles:#?}"
+    );
+    assert!(titles[3..titles.len() - 1].iter().all(|title| *title == "src/a.rs > impl Foo > huge"), "{titles:#?}");
+    assert!(cut.pieces[1].text.contains("/// Does first."), "a doc comment stays with what it documents");
+    assert_eq!(titles[titles.len() - 1], "src/a.rs > last");
+    // A file that fits is one piece.
+    let short = hold_together("b.rs", "fn a() {}\n\nfn b() {}\n");
+    assert_eq!((short.pieces.len(), short.pieces[0].title.as_str()), (1, "b.rs"));
+}
+
+#[test]
+fn what_no_grammar_understands_is_cut_at_blank_lines() {
+    let prose = "This is no Rust at all, but a text; it says so) in words] and } more.\n\n".repeat(60);
+    let cut = hold_together("a.rs", &prose);
+    assert_eq!((cut.parsed, cut.facts), (Parsed::No, None));
+    assert!(cut.pieces.iter().all(|piece| piece.title == "a.rs"));
+    let large = format!("fn f() {{\n{}}}\n", "    g();\n".repeat(PARSE_BYTES / 8));
+    assert_eq!(hold_together("a.rs", &large).parsed, Parsed::No);
+    assert_eq!(hold_together("a.css", "a { b: c }\n").parsed, Parsed::NoGrammar);
+    // One mistake does not make a file worthless.
+    let broken = "fn a() {}\n\nfn b( {\n\nfn c() { a(); }\n";
+    let facts = hold_together("a.rs", broken).facts.expect("facts");
+    assert!(facts.symbols.iter().any(|symbol| symbol.name == "a"));
+}
+
+#[test]
+fn hostile_files_of_every_language_neither_crash_nor_take_long() {
+    let deep = |open: &str, close: &str| format!("{}{}", open.repeat(20_000), close.repeat(20_000));
+    let hostile = [
+        deep("(", ")"),
+        deep("{", "}"),
+        deep("[", "]"),
+        deep("fn f() {", "}"),
+        deep("function f() {", "}"),
+        deep("class A {", "}"),
+        deep("a.b(", ")"),
+        deep("if (a) {", "}"),
+        "((((".repeat(20_000),
+        "def f(): return [".repeat(5_000),
+        (0..2_000).map(|n| format!("{}if a:\n", " ".repeat(n))).collect::<String>(),
+        "\"".repeat(50_001),
+        "/*".repeat(50_000),
+        format!("fn f() {{ {} }}", "a;".repeat(100_000)),
+        format!("x = {}", "1 + ".repeat(50_000)),
+        "\u{fffd}\u{1}\u{7f}\u{202e}é😀\n".repeat(2_000),
+        "#define A(x) x\n".repeat(MAX_SYMBOLS + 100),
+        "f();\n".repeat(MAX_CALLS + 100),
+        "<<<<<<< HEAD\nfn a() {}\n=======\nfn b() {}\n>>>>>>> other\n".to_owned(),
+        "\r\n\r\nfn a() {}\r\n".to_owned(),
+    ];
+    for language in LANGUAGES {
+        for (at, text) in hostile.iter().enumerate() {
+            let path = format!("a.{}", language.extensions[0]);
+            let begun = Instant::now();
+            let cut = hold_together(&path, text);
+            assert!(begun.elapsed() < PARSE_TIME * 3, "{path}, hostile text {at}: {:?}", begun.elapsed());
+            if let Some(facts) = cut.facts {
+                assert!(facts.symbols.len() <= MAX_SYMBOLS && facts.calls.len() <= MAX_CALLS && facts.imports.len() <= MAX_IMPORTS);
+                assert!(facts.calls.iter().all(|call| call.caller.is_none_or(|at| (at as usize) < facts.symbols.len())));
+            }
+        }
+        // The fixture, cut off anywhere.
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/code");
+        for entry in std::fs::read_dir(&folder).expect("fixtures") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+            let text = std::fs::read_to_string(&path).expect("a fixture");
+            if languages::of(&name, &text).is_some_and(|of| of.name == language.name) {
+                for end in (0..text.len()).step_by(37).filter(|end| text.is_char_boundary(*end)) {
+                    hold_together(&name, &text[..end]);
+                }
+            }
+        }
+    }
+}

@@ -84,9 +84,20 @@ pub fn run(command: &mut Command, task: &Task, texts: &Texts, silence: Duration,
     let child = command.spawn().map_err(|e| Error::failed(format!("the process of a cell cannot be started: {e}")).caused_by(e))?;
     let mut running = Running { child };
     // Held open until the end: its closing tells the process that nobody waits for it any more.
-    let _held = running.child.stdin.take().map(|stdin| feed(stdin, input));
-    let lines = running.child.stdout.take().map(listen).ok_or_else(|| Error::bug("a process without output"))?;
-    let words = running.child.stderr.take().map(last_words);
+    let threads = (|| {
+        let held = running.child.stdin.take().map(|stdin| feed(stdin, input)).transpose()?;
+        Ok::<_, std::io::Error>((
+            held,
+            running.child.stdout.take().map(listen).transpose()?,
+            running.child.stderr.take().map(last_words).transpose()?,
+        ))
+    })();
+    let (_held, lines, words) = match threads {
+        Ok((held, Some(lines), words)) => (held, lines, words),
+        Ok((_, None, _)) => return Err(Error::bug("a process without output")),
+        // Where memory or threads are short; the process is ended, and the next one may be luckier.
+        Err(error) => return Ok(Err(format!("a thread that listens to the process cannot be started: {error}"))),
+    };
     let mut first = None;
     let mut heard = begun;
     loop {
@@ -129,31 +140,31 @@ fn line_of(value: &impl Serialize) -> Result<Vec<u8>> {
 }
 
 /// Writes in a thread of its own, for a pipe holds little, and keeps the pipe open until the returned end is dropped.
-fn feed(mut stdin: ChildStdin, input: Vec<u8>) -> std::sync::mpsc::Sender<()> {
+fn feed(mut stdin: ChildStdin, input: Vec<u8>) -> std::io::Result<std::sync::mpsc::Sender<()>> {
     let (keep, dropped) = channel::<()>();
-    thread::spawn(move || {
+    thread::Builder::new().spawn(move || {
         // A process that has ended reads nothing: how it ended is told elsewhere.
         if stdin.write_all(&input).and_then(|()| stdin.flush()).is_ok() {
             let _ = dropped.recv();
         }
-    });
-    keep
+    })?;
+    Ok(keep)
 }
 
-fn listen(output: impl Read + Send + 'static) -> Receiver<Heard> {
+fn listen(output: impl Read + Send + 'static) -> std::io::Result<Receiver<Heard>> {
     let (say, heard) = channel();
-    thread::spawn(move || {
+    thread::Builder::new().spawn(move || {
         for line in BufReader::new(output).lines() {
             if say.send((Instant::now(), line)).is_err() {
                 return;
             }
         }
-    });
-    heard
+    })?;
+    Ok(heard)
 }
 
-fn last_words(errors: impl Read + Send + 'static) -> thread::JoinHandle<String> {
-    thread::spawn(move || {
+fn last_words(errors: impl Read + Send + 'static) -> std::io::Result<thread::JoinHandle<String>> {
+    thread::Builder::new().spawn(move || {
         let mut kept = Vec::new();
         let mut reader = BufReader::new(errors);
         let mut block = [0; 4096];

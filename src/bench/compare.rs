@@ -9,9 +9,12 @@ use crate::recipe::lock::Machine;
 /// Below this probability a difference of the rounds is no noise.
 const SIGNIFICANCE: f64 = 0.05;
 
-/// How figures are compared, as the report says it.
+/// How figures are compared, as the report says it before how many they are.
 pub const TEST: &str = "exact two-sided rank-sum test of the rounds, changed if p < 0.05 (never with fewer than four rounds on each side); \
                         quality: changed if the 95 % intervals do not meet";
+
+/// The most rounds that are advised.
+const MOST_ADVISED: usize = 20;
 
 /// Whether a figure changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +41,9 @@ pub struct Compared {
     pub ratio: f64,
     /// Of the test; none for quality, whose intervals are compared.
     pub p: Option<f64>,
+    /// The same for so many tests as there are figures (Holm 1979), where the rounds are enough for it.
+    #[serde(default)]
+    pub adjusted: Option<f64>,
     /// The judgement.
     pub verdict: Verdict,
 }
@@ -87,13 +93,9 @@ pub fn compare(a: &BenchResult, b: &BenchResult) -> Comparison {
         cells.map(|cell| cell.asked.clone()).collect::<Vec<_>>()
     };
     let pairs: Vec<(&Cell, Cell)> = a.cells.iter().filter_map(|cell| Some((cell, find(b, &cell.asked)?))).collect();
-    Comparison {
-        test: TEST.to_owned(),
-        differs: differs(a, b, &pairs),
-        cells: pairs.iter().map(|(a, b)| cell(a, b)).collect(),
-        only_a: lacks(a, b),
-        only_b: lacks(b, a),
-    }
+    let mut cells: Vec<CellComparison> = pairs.iter().map(|(a, b)| cell(a, b)).collect();
+    let several = adjust(&mut cells, (a.rounds, b.rounds));
+    Comparison { test: format!("{TEST}; {several}"), differs: differs(a, b, &pairs), cells, only_a: lacks(a, b), only_b: lacks(b, a) }
 }
 
 fn cell(a: &Cell, b: &Cell) -> CellComparison {
@@ -104,6 +106,43 @@ fn cell(a: &Cell, b: &Cell) -> CellComparison {
     };
     let reasons: Vec<String> = [failed("the first", a), failed("the second", b)].into_iter().flatten().collect();
     CellComparison { asked: a.asked.clone(), figures, failed: (!reasons.is_empty()).then(|| reasons.join("; ")) }
+}
+
+/// Of many figures some differ by chance. Where the rounds could show a single one beyond that, each must (Holm 1979); where they are too
+/// few for it, which their numbers alone decide, each is judged by itself, and how many to expect by chance is said. Gives it in words.
+fn adjust(cells: &mut [CellComparison], (rounds_a, rounds_b): (usize, usize)) -> String {
+    let mut tested: Vec<&mut Compared> =
+        cells.iter_mut().flat_map(|cell| &mut cell.figures).filter(|compared| compared.p.is_some()).collect();
+    let count = tested.len();
+    let enough = |a: usize, b: usize| least(a, b) * count as f64 <= SIGNIFICANCE;
+    if count < 2 {
+        return "one figure at most was tested".to_owned();
+    }
+    if !enough(rounds_a, rounds_b) {
+        let chance = count as f64 * SIGNIFICANCE;
+        let advised = (rounds_a.min(rounds_b) + 1..=MOST_ADVISED).find(|&rounds| enough(rounds, rounds));
+        let advice = advised.map(|rounds| format!("; {rounds} rounds on each side would do")).unwrap_or_default();
+        return format!(
+            "{count} figures were tested, of which {chance:.1} would differ by chance alone if they were independent: {rounds_a} and {rounds_b} \
+             rounds are too few to tell a single one from that{advice}"
+        );
+    }
+    tested.sort_by(|a, b| a.p.unwrap_or(1.0).total_cmp(&b.p.unwrap_or(1.0)));
+    let mut greatest = 0.0f64;
+    for (at, compared) in tested.into_iter().enumerate() {
+        greatest = greatest.max((compared.p.unwrap_or(1.0) * (count - at) as f64).min(1.0));
+        compared.adjusted = Some(greatest);
+        if greatest >= SIGNIFICANCE {
+            compared.verdict = Verdict::Same;
+        }
+    }
+    format!("p is taken for {count} figures together (Holm's method)")
+}
+
+/// The smallest probability that the test can give for so many rounds: that of one order of both.
+fn least(a: usize, b: usize) -> f64 {
+    let orders = (1..=a).fold(1.0, |orders, at| orders * (b + at) as f64 / at as f64);
+    (2.0 / orders).min(1.0)
 }
 
 /// Which way is better.
@@ -145,7 +184,7 @@ fn spread(name: &str, a: &Spread, b: &Spread, better: Better) -> Option<Compared
         true => Verdict::Worse,
         false => Verdict::Same,
     };
-    Some(Compared { figure: name.to_owned(), a: a.median, b: b.median, ratio: b.median / a.median, p: Some(p), verdict })
+    Some(Compared { figure: name.to_owned(), a: a.median, b: b.median, ratio: b.median / a.median, p: Some(p), adjusted: None, verdict })
 }
 
 fn quality(a: &Quality, b: &Quality) -> Compared {
@@ -156,7 +195,7 @@ fn quality(a: &Quality, b: &Quality) -> Compared {
     } else {
         Verdict::Same
     };
-    Compared { figure: "quality.ndcg10".into(), a: a.ndcg10, b: b.ndcg10, ratio: b.ndcg10 / a.ndcg10, p: None, verdict }
+    Compared { figure: "quality.ndcg10".into(), a: a.ndcg10, b: b.ndcg10, ratio: b.ndcg10 / a.ndcg10, p: None, adjusted: None, verdict }
 }
 
 /// What could be why: machine, versions, texts, models, runtimes.
@@ -278,6 +317,35 @@ pub(super) mod tests {
         let few = compare(&result(&[1.0, 2.0, 3.0], 0.64), &result(&[10.0, 20.0, 30.0], 0.70));
         assert_eq!((verdict(&few, "texts_per_second"), verdict(&few, "quality.ndcg10")), (Verdict::Same, Verdict::Better));
         assert!(few.differs.is_empty());
+    }
+
+    /// What the rounds can tell decides how figures are judged, never what they found.
+    #[test]
+    fn many_figures_are_judged_together_where_the_rounds_are_enough() {
+        assert!(
+            (least(5, 5) - 2.0 / 252.0).abs() < 1e-12 && (least(3, 3) - 0.1).abs() < 1e-12 && (least(7, 8) - 2.0 / 6435.0).abs() < 1e-12
+        );
+        assert_eq!((least(0, 5), least(1, 1)), (1.0, 1.0));
+        let (four, seven) = ([50.0, 51.0, 49.0, 50.5], [50.0, 51.0, 49.0, 50.5, 49.5, 50.2, 50.8]);
+        let faster = |rates: &[f64]| -> Vec<f64> { rates.iter().map(|rate| rate * 1.2).collect() };
+        let few = compare(&result(&four, 0.64), &result(&faster(&four), 0.64));
+        assert_eq!(verdict(&few, "texts_per_second"), Verdict::Better);
+        assert!(few.cells[0].figures.iter().all(|compared| compared.adjusted.is_none()));
+        assert!(few.test.contains("6 figures were tested, of which 0.3 would differ by chance"), "{}", few.test);
+        assert!(few.test.contains("4 and 4 rounds are too few") && few.test.ends_with("5 rounds on each side would do"), "{}", few.test);
+        let many = compare(&result(&seven, 0.64), &result(&faster(&seven), 0.64));
+        assert_eq!((verdict(&many, "texts_per_second"), verdict(&many, "cold_start_ms")), (Verdict::Better, Verdict::Same));
+        assert!(many.test.ends_with("p is taken for 6 figures together (Holm's method)"), "{}", many.test);
+        let of = |figure: &str| many.cells[0].figures.iter().find(|compared| compared.figure == figure).expect(figure);
+        let texts = of("texts_per_second");
+        assert!((texts.p.expect("p") - least(7, 7)).abs() < 1e-12);
+        assert!((texts.adjusted.expect("of all") - 6.0 * least(7, 7)).abs() < 1e-12, "{texts:?}");
+        assert_eq!(of("cold_start_ms").adjusted, Some(1.0));
+        // A difference that one test alone would call one, and that six do not.
+        let shifted = result(&[50.1, 51.1, 50.9, 51.4, 50.6, 51.2, 51.5], 0.64);
+        let found = compare(&result(&seven, 0.64), &shifted);
+        let texts = found.cells[0].figures.iter().find(|compared| compared.figure == "texts_per_second").expect("texts");
+        assert!(texts.p.expect("p") < 0.05 && texts.adjusted.expect("of all") >= 0.05 && texts.verdict == Verdict::Same, "{texts:?}");
     }
 
     #[test]

@@ -177,10 +177,11 @@ fn work(
     }))?;
     let texts: Texts = line(&mut input)?;
     // The other side holds its end open as long as it lives: nothing is left running without it.
-    std::thread::spawn(move || {
+    let watching = std::thread::Builder::new().spawn(move || {
         let _ = input.read_to_end(&mut Vec::new());
         usage::end_now();
     });
+    watching.map_err(|e| Error::failed(format!("the thread that waits for the end cannot be started: {e}")))?;
     match &task.what {
         What::Speed => {
             let model = Model::open_with(&settings.folder, &settings.options)?;

@@ -3,15 +3,15 @@
 //! A multiplication of blocks that lie in the nearest caches, by the widest instructions that the processor has: the ceiling of any library's
 //! multiplication (docs/DESIGN.md has it beside OpenBLAS).
 
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Barrier, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::bench::result::{Peak, ThreadPeak};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::progress::Job;
 
 /// What is summed over: a panel of the second matrix stays in the nearest cache.
@@ -84,7 +84,7 @@ pub fn measure(threads: &[usize], job: Job<'_>) -> Result<Peak> {
     let mut flops_per_second = Vec::with_capacity(threads.len());
     for &threads in threads {
         job.check()?;
-        flops_per_second.push(ThreadPeak { threads, flops_per_second: fastest(arch, threads) });
+        flops_per_second.push(ThreadPeak { threads, flops_per_second: fastest(arch, threads)? });
     }
     let instructions = format!("{arch:?}");
     // Without the list of all that it implies.
@@ -109,13 +109,18 @@ impl Peak {
 }
 
 /// Operations a second of all threads together, in the fastest window.
-fn fastest(arch: Arch, threads: usize) -> f64 {
-    (0..WINDOWS).map(|_| window(arch, threads)).fold(0.0, f64::max)
+fn fastest(arch: Arch, threads: usize) -> Result<f64> {
+    (0..WINDOWS).map(|_| window(arch, threads)).try_fold(0.0, |fastest, rate| Ok(f64::max(fastest, rate?)))
 }
 
-fn window(arch: Arch, threads: usize) -> f64 {
+fn window(arch: Arch, threads: usize) -> Result<f64> {
     let (begin, over) = (Barrier::new(threads), AtomicBool::new(false));
+    // Whether all are there: a barrier would wait for one that could not be started.
+    let whole = RwLock::new(false);
     let work = || {
+        if !*whole.read().unwrap_or_else(PoisonError::into_inner) {
+            return 0.0;
+        }
         let (a, b) = (vec![0.5; ROWS * DEPTH], vec![0.001; DEPTH * WIDE * MOST_LANES]);
         let mut c = vec![0.0; ROWS * WIDE * MOST_LANES];
         arch.dispatch(Multiply { a: &a, b: &b, c: &mut c, repeats: BLOCK });
@@ -134,9 +139,16 @@ fn window(arch: Arch, threads: usize) -> f64 {
         operations as f64 / seconds
     };
     thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut gate = whole.write().unwrap_or_else(PoisonError::into_inner);
+        let others: std::io::Result<Vec<_>> = (1..threads).map(|_| thread::Builder::new().spawn_scoped(scope, work)).collect();
+        let others = others.map_err(|e| {
+            Error::failed(format!("{threads} threads cannot be started to measure this machine's peak: {e}"))
+                .hint("free some memory, or ask for fewer threads with --threads")
+        })?;
+        *gate = true;
+        drop(gate);
         let own = work();
-        own + others.into_iter().filter_map(|other| other.join().ok()).sum::<f64>()
+        Ok(own + others.into_iter().filter_map(|other| other.join().ok()).sum::<f64>())
     })
 }
 

@@ -45,8 +45,12 @@ pub struct CellReproduction {
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reproduction {
-    /// Whether every cell that was run is as it was.
+    /// Whether every cell that was run is as it was, in what was checked.
     pub reproduced: bool,
+    /// Whether anything could be checked.
+    pub judged: bool,
+    /// Whether the result has a quality that was not measured here.
+    pub quality_unchecked: bool,
     /// How it was judged.
     pub rule: String,
     /// The cells that were run.
@@ -66,8 +70,13 @@ pub fn reproduce(there: &BenchResult, here: &BenchResult, left_out: Vec<String>)
     let judged = |cell: &CellReproduction| cell.quality_reproduces.is_some() || cell.parity_reproduces.is_some();
     let sound =
         |cell: &CellReproduction| cell.failed.is_none() && cell.quality_reproduces != Some(false) && cell.parity_reproduces != Some(false);
-    let reproduced = cells.iter().any(judged) && cells.iter().all(sound);
-    Reproduction { reproduced, rule: RULE.to_owned(), cells, left_out }
+    let judged = cells.iter().any(judged);
+    let quality_unchecked = here.cells.iter().any(|cell| {
+        let has = |cell: &Cell| cell.measured.as_ref().is_some_and(|measured| measured.quality.is_some());
+        !has(cell) && find(there, &cell.asked).is_some_and(|old| has(&old))
+    });
+    let reproduced = judged && cells.iter().all(sound);
+    Reproduction { reproduced, judged, quality_unchecked, rule: RULE.to_owned(), cells, left_out }
 }
 
 fn one(there: &Cell, here: &Cell, ratio_there: &Option<f64>, ratio_here: &Option<f64>) -> CellReproduction {
@@ -142,6 +151,32 @@ mod tests {
         failed.cells[0].failed = Some("no memory".into());
         let found = reproduce(&there, &failed, vec![]);
         assert_eq!((found.reproduced, found.cells[0].failed.as_deref()), (false, Some("no memory")));
+    }
+
+    /// A result that has quality and is run without it is not reproduced as a whole.
+    #[test]
+    fn what_was_not_checked_is_said() {
+        let both = |quality: bool| {
+            let mut both = result(&[50.0; 5], 0.64);
+            let mut cell = both.cells[0].clone();
+            (cell.reference, cell.asked.precision) = (false, "int8".into());
+            both.cells.push(cell);
+            for cell in both.cells.iter_mut().filter(|_| !quality) {
+                cell.measured.as_mut().expect("measured").quality = None;
+            }
+            both
+        };
+        let found = reproduce(&both(true), &both(false), vec![]);
+        assert_eq!((found.reproduced, found.judged, found.quality_unchecked), (true, true, true), "parity alone");
+        let found = reproduce(&both(true), &both(true), vec![]);
+        assert_eq!((found.reproduced, found.quality_unchecked), (true, false));
+        let found = reproduce(&both(false), &both(false), vec![]);
+        assert_eq!((found.reproduced, found.quality_unchecked), (true, false), "there is none to check");
+        // A reference cell alone has nothing but quality.
+        let mut bare = result(&[50.0; 5], 0.64);
+        bare.cells[0].measured.as_mut().expect("measured").quality = None;
+        let found = reproduce(&result(&[50.0; 5], 0.64), &bare, vec![]);
+        assert_eq!((found.reproduced, found.judged, found.quality_unchecked), (false, false, true));
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub struct Pins {
     pub queries: usize,
     /// Every model as the lockfile pins it, in the order of the cells.
     pub models: Vec<ModelPins>,
-    /// Of Patina's parts and of libraries.
+    /// Of Patina's parts and of libraries; that of graphs if any cell's runtime computes one. Each cell has its runtime's own version.
     pub versions: Option<Versions>,
     /// The files of the labelled set.
     pub quality: Option<QualityPins>,

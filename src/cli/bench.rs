@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use patina_backend::{Model, Precision, Runtime};
 
-use crate::bench::corpus::{Corpus, PROJECT_NAME};
+use crate::bench::corpus::{Corpus, PROJECT_NAME, project_texts};
 use crate::bench::matrix::{Cells, Matrix, Mix};
 use crate::bench::measure;
 use crate::bench::report;
@@ -260,10 +260,7 @@ impl Place {
     fn corpus(&self) -> Result<Corpus> {
         let Some(project) = self.project.as_ref().filter(|project| project.database().is_file()) else { return Corpus::built_in() };
         let store = Store::open_existing(&project.database())?;
-        let keys = store.chunk_keys()?;
-        let step = keys.len().div_ceil(PROJECT_TEXTS).max(1);
-        let ids: Vec<u64> = keys.iter().step_by(step).map(|key| key.0).collect();
-        let texts: Vec<String> = store.chunks_by_id(&ids)?.iter().map(|chunk| chunk.embed_text()).collect();
+        let texts = project_texts(&store, PROJECT_TEXTS)?;
         if texts.is_empty() { Corpus::built_in() } else { Corpus::of(PROJECT_NAME.into(), texts) }
     }
 
@@ -279,7 +276,7 @@ impl Place {
     ) -> Result<Plan> {
         let mut models: Vec<crate::recipe::lock::ModelPins> = Vec::new();
         let mut seen: BTreeMap<(&str, &str, &str), usize> = BTreeMap::new();
-        let (mut graph, mut runtimes) = (Runtime::Onnx, Vec::new());
+        let mut runtimes: Vec<Runtime> = Vec::new();
         for asked in &cells {
             job.check()?;
             let key = (asked.model.as_str(), asked.runtime.as_str(), asked.precision.as_str());
@@ -300,7 +297,6 @@ impl Place {
                         let pins = pins::model(&folder, &settings, Depth::Stamps, job)?;
                         models.push(crate::recipe::lock::ModelPins { name: asked.model.clone(), ..pins });
                     }
-                    graph = settings.runtime;
                     *new.insert(limit)
                 }
             };
@@ -322,6 +318,9 @@ impl Place {
             }
         };
         let (quality, quality_pins) = quality.unzip();
+        // Of all versions only that of graphs is a runtime's, and of one alone: no two cells differ in one.
+        let with_graphs = runtimes.iter().copied().find(|&runtime| select::graph_version(runtime).is_some());
+        let versions = with_graphs.or(runtimes.first().copied()).map(pins::versions);
         Ok(Plan {
             cells,
             project_model: self.model.clone(),
@@ -331,7 +330,7 @@ impl Place {
             silence: Duration::from_secs(timeout),
             machine: machine::this(),
             patina: VERSION.to_owned(),
-            pins: Pins { seed: SEED, queries, models, versions: Some(pins::versions(graph)), quality: quality_pins },
+            pins: Pins { seed: SEED, queries, models, versions, quality: quality_pins },
         })
     }
 

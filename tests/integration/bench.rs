@@ -312,6 +312,10 @@ fn two_results_are_compared_and_one_is_run_again() {
     assert_eq!(changed.len(), 1, "{changed:?}");
     assert_eq!((&changed[0]["figure"], &changed[0]["verdict"]), (&json!("texts_per_second"), &json!("better")));
     assert_eq!(found["differs"][0]["what"], "machine");
+    if cfg!(any(target_os = "linux", target_os = "macos")) {
+        let text = place.run(["bench", "compare", "a.json", "a.json"]).success().text();
+        assert!(text.contains("peak_memory MiB") && !text.contains("peak_memory_bytes"), "{text}");
+    }
     let ran = place.run(["bench", "compare", "a.json", "b.json"]);
     assert!(ran.success().text().contains("only in the first: ./model onnx f32, 2 threads"), "{ran}");
 
@@ -320,6 +324,11 @@ fn two_results_are_compared_and_one_is_run_again() {
     assert_eq!((&found["reproduced"], found["cells"].as_array().unwrap().len()), (&json!(true), 2));
     assert_eq!(found["cells"][0]["quality_reproduces"], true);
     assert_eq!((&found["cells"][0]["parity_reproduces"], &found["cells"][1]["parity_reproduces"]), (&Value::Null, &json!(true)));
+    // What is not checked is said, and not called reproduced.
+    let without = ["bench", "recipe", "a.json", "--corpus", "texts.jsonl", "--rounds", "1"];
+    let ran = place.run(without);
+    assert!(ran.success().text().contains("parity reproduced; quality was not checked: name the labelled set with --quality"), "{ran}");
+    assert_eq!(place.run(without.into_iter().chain(["--json"])).json()["quality_unchecked"], json!(true));
     // Another quality there: it does not come out here.
     let mut other: Value = serde_json::from_slice(&place.read("a.json")).unwrap();
     let quality = &mut other["cells"][1]["measured"]["quality"];

@@ -46,10 +46,11 @@ pub(super) struct Entry {
 }
 
 /// Every column, the rarest measured last.
-static COLUMNS: [Column; 14] = [
+static COLUMNS: [Column; 15] = [
     Column { group: "Bulk", head: "Texts", unit: "/s", form: Form::Plain, read: |_, m| spread(&m.texts_per_second, 1.0) },
     Column { group: "Bulk", head: "Ratio", unit: "to reference", form: Form::Plain, read: |row, _| ratio(row) },
     Column { group: "Bulk", head: "Tokens", unit: "/s", form: Form::Plain, read: |_, m| spread(&m.tokens_per_second, 1.0) },
+    Column { group: "Bulk", head: "Rate", unit: "GFLOP/s", form: Form::Plain, read: |_, m| alone(m.flops_per_second()? / 1e9) },
     Column { group: "One query", head: "p50", unit: "ms", form: Form::Plain, read: |_, m| alone(m.query.p50_ms) },
     Column { group: "One query", head: "p95", unit: "ms", form: Form::Plain, read: |_, m| alone(m.query.p95_ms) },
     Column { group: "One query", head: "p99", unit: "ms", form: Form::Plain, read: |_, m| alone(m.query.p99_ms) },

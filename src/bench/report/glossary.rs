@@ -46,6 +46,12 @@ pub(super) fn glossary(view: &View<'_>) -> Vec<(&'static str, String)> {
             without padding."
                 .to_owned(),
         ),
+        (
+            any(|m| m.flops_per_second().is_some()),
+            "Rate",
+            "Operations in bulk that the model needs, attention included and padding not, in billions a second; a multiplication and an addition are two."
+                .to_owned(),
+        ),
         (true, "p50, p95, p99", format!("Times of single queries in a process that is warm; so many of a hundred are faster.{query}")),
         (
             true,

@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 use crate::progress::Job;
 use crate::search::snippet::printable;
 
+/// How quality is checked too.
+const WITH_QUALITY: &str = "name the labelled set with --quality";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The result: a file that `patina bench --output` wrote.
@@ -70,6 +73,10 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     context.report.result(&found, |style| text(&found, style))?;
     match found.reproduced {
         true => Ok(()),
+        false if !found.judged && found.quality_unchecked => {
+            Err(Error::failed("nothing of the result was checked: it has quality alone").at(&arguments.result).hint(WITH_QUALITY))
+        }
+        false if !found.judged => Err(Error::failed("the result has nothing that could be checked").at(&arguments.result)),
         false => Err(Error::failed("the result does not come out here as it was").at(&arguments.result)),
     }
 }
@@ -155,7 +162,11 @@ fn text(found: &Reproduction, style: &Style) -> String {
         out += &format!("{} {}\n", style.dim("left out:"), printable(line));
     }
     out += &match found.reproduced {
+        true if found.quality_unchecked => {
+            format!("{}; {}: {WITH_QUALITY}\n", style.good("parity reproduced"), style.bad("quality was not checked"))
+        }
         true => format!("{}\n", style.good("reproduced")),
+        false if !found.judged => format!("{}\n", style.bad("not checked")),
         false => format!("{}\n", style.bad("not reproduced")),
     };
     out + &format!("{}\n", style.dim(&found.rule))

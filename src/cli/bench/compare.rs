@@ -10,6 +10,8 @@ use crate::error::{Error, Result};
 use crate::fs;
 use crate::search::snippet::printable;
 
+/// Bytes of a mebibyte.
+pub(super) const MIB: f64 = 1_048_576.0;
 /// Bytes of a result that are read.
 const LIMIT: u64 = 256 << 20;
 
@@ -80,9 +82,18 @@ fn figures(cell: &CellComparison, style: &Style) -> String {
         return format!("  {}\n", style.bad(&printable(failed)));
     }
     let mut out = String::new();
-    for Compared { figure, a, b, ratio, p, verdict } in &cell.figures {
-        let p = p.map(|p| format!(", p {p:.3}")).unwrap_or_default();
-        let line = format!("  {figure:<18} {:>14} -> {:>14}  x{ratio:.3}{p}", number(*a), number(*b));
+    for Compared { figure, a, b, ratio, p, adjusted, verdict } in &cell.figures {
+        let p = match (p, adjusted) {
+            (Some(p), Some(adjusted)) => format!(", p {p:.4}, of all {adjusted:.4}"),
+            (Some(p), None) => format!(", p {p:.4}"),
+            (None, _) => String::new(),
+        };
+        // As in the table of a benchmark; the file has bytes.
+        let (name, scale) = match figure.strip_suffix("_bytes") {
+            Some(name) => (format!("{name} MiB"), 1.0 / MIB),
+            None => (figure.clone(), 1.0),
+        };
+        let line = format!("  {name:<18} {:>14} -> {:>14}  x{ratio:.3}{p}", number(scale * a), number(scale * b));
         out += &match verdict {
             Verdict::Better => format!("{line}  {}\n", style.good("better")),
             Verdict::Worse => format!("{line}  {}\n", style.bad("worse")),

@@ -1,6 +1,7 @@
 //! The table of a benchmark: a line a cell, the best of each figure marked.
 
 use crate::bench::result::{Asked, BenchResult, Cell, Measured, Spread};
+use crate::cli::bench::compare::MIB;
 use crate::cli::report::{Style, count, plural};
 use crate::search::snippet::printable;
 
@@ -33,7 +34,7 @@ const COLUMNS: [Column; 12] = [
     Column { head: "texts/s", best: Best::Most, value: |m| known(&m.texts_per_second), show: |v| format!("{v:.1}") },
     Column { head: "tokens/s", best: Best::Most, value: |m| known(&m.tokens_per_second), show: |v| count(v as u64) },
     Column { head: "cpu s", best: Best::Least, value: |m| known(&m.cpu_seconds), show: |v| format!("{v:.1}") },
-    Column { head: "peak MiB", best: Best::Least, value: |m| known(&m.peak_memory_bytes), show: |v| format!("{:.0}", v / 1_048_576.0) },
+    Column { head: "peak MiB", best: Best::Least, value: |m| known(&m.peak_memory_bytes), show: |v| format!("{:.0}", v / MIB) },
     Column { head: "GFLOP/s", best: Best::Most, value: |m| m.flops_per_second(), show: |v| format!("{:.0}", v / 1e9) },
     Column { head: "of peak", best: Best::Most, value: |m| m.share_of_peak, show: |v| format!("{:.0} %", 100.0 * v) },
     Column { head: "cosine", best: Best::Neither, value: |m| m.parity.map(|parity| parity.worst_cosine), show: |v| format!("{v:.5}") },

@@ -64,9 +64,19 @@ pub(super) fn declares_function(node: Node<'_>) -> bool {
 /// What a call calls: receiver and name.
 pub(super) fn of_call(rule: &Callee, node: Node<'_>, text: &str, language: &Language) -> Option<(String, String)> {
     let marks = matches!(language.name, "ruby" | "elixir");
+    // `of[T]` names a function there, and elsewhere what a list holds.
+    let in_brackets = matches!(language.name, "scala" | "go");
+    let bare = |expression: &'_ str| match expression.split_once('[') {
+        Some((before, _)) if in_brackets && expression.ends_with(']') && !before.is_empty() => before.len(),
+        _ => expression.len(),
+    };
+    let parts_of = |node: Node<'_>| {
+        let expression = text_of(node, text);
+        parts(&expression[..bare(expression)], marks)
+    };
     match rule {
-        Callee::Field(field) => parts(text_of(node.child_by_field_name(field)?, text), marks),
-        Callee::Child(kinds) => parts(text_of(children(node).find(|child| kinds.contains(&child.kind()))?, text), marks),
+        Callee::Field(field) => parts_of(node.child_by_field_name(field)?),
+        Callee::Child(kinds) => parts_of(children(node).find(|child| kinds.contains(&child.kind()))?),
         Callee::Parts(receiver, name) => {
             let (_, name) = parts(text_of(node.child_by_field_name(name)?, text), marks)?;
             let receiver = match node.child_by_field_name(receiver) {

@@ -154,7 +154,7 @@ fn packages_headers_and_renamed_imports() {
         file("c/list.h", "c", &[(Function, "push_front")], &[], &[]),
         file("c/list.c", "c", &[(Function, "push_front")], &[], &[]),
         file("c/ring.c", "c", &[(Function, "push_front")], &[], &[]),
-        file("js/a.js", "javascript", &[(Function, "first")], &[("./b#plus", "add"), ("lodash/fp#b", "b")], &[(None, "", "add"), (None, "", "b")]),
+        file("js/a.js", "javascript", &[(Function, "first")], &[("./b#plus", "plus"), ("lodash/fp#b", "b")], &[(None, "", "plus"), (None, "", "b")]),
         file("js/b.js", "javascript", &[(Function, "plus"), (Function, "b")], &[], &[]),
         file("py/a.py", "python", &[(Function, "first")], &[("shop.cart", "c"), ("shop.cart.total", "total")], &[(None, "c", "total"), (None, "", "total")]),
         file("py/shop/cart.py", "python", &[(Function, "total")], &[], &[]),
@@ -163,7 +163,7 @@ fn packages_headers_and_renamed_imports() {
     for expected in [
         ".sum Imported go/cart/sum.go:sum",
         "cart.Add Imported go/cart/cart.go:Add",
-        ".add Imported js/b.js:plus",
+        ".plus Imported js/b.js:plus",
         ".b Unknown",
         "c.total Imported py/shop/cart.py:total",
         ".total Imported py/shop/cart.py:total",

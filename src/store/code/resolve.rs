@@ -58,8 +58,8 @@ pub(super) struct Raw {
 
 /// The symbols and imports that calls are resolved with: all symbols of the called names, and all imports of the calling files.
 pub(super) struct Names<'a> {
-    /// By family of languages and name.
-    by_name: HashMap<(&'a str, &'a str), Vec<Known<'a>>>,
+    /// By family of languages, then by name.
+    by_name: HashMap<&'a str, HashMap<&'a str, Vec<Known<'a>>>>,
     imports: HashMap<&'a str, Vec<&'a Import>>,
 }
 
@@ -98,7 +98,7 @@ impl<'a> Names<'a> {
     pub fn new(symbols: &'a [Symbol], imports: &'a [Import]) -> Names<'a> {
         let mut names = Names { by_name: HashMap::new(), imports: HashMap::new() };
         for symbol in symbols.iter().filter(|symbol| symbol.kind.is_callable()) {
-            names.by_name.entry((family(&symbol.language), &symbol.name)).or_default().push(Known::new(symbol));
+            names.by_name.entry(family(&symbol.language)).or_default().entry(&symbol.name).or_default().push(Known::new(symbol));
         }
         for import in imports {
             names.imports.entry(&import.path).or_default().push(import);
@@ -124,8 +124,8 @@ impl<'a> Names<'a> {
         self.of_name(call).iter().map(|known| known.symbol)
     }
 
-    fn of_name(&self, call: &Raw) -> &[Known<'a>] {
-        self.by_name.get(&(family(&call.language), call.name.as_str())).map_or(&[], Vec::as_slice)
+    fn of_name<'s>(&'s self, call: &Raw) -> &'s [Known<'a>] {
+        self.by_name.get(family(&call.language)).and_then(|names| names.get(call.name.as_str())).map_or(&[], Vec::as_slice)
     }
 }
 

@@ -40,9 +40,14 @@ fn declarator(mut node: Node<'_>, text: &str) -> Option<Named> {
             }
             _ => {}
         }
-        node = node.child_by_field_name("declarator").or_else(|| children(node).find(|child| child.kind().ends_with("declarator")))?;
+        node = inner_declarator(node)?;
     }
     None
+}
+
+/// The declarator in a declarator; a reference has it without a field.
+fn inner_declarator(node: Node<'_>) -> Option<Node<'_>> {
+    node.child_by_field_name("declarator").or_else(|| children(node).find(|child| child.kind().ends_with("declarator")))
 }
 
 /// Whether a chain of declarators declares a function.
@@ -54,7 +59,7 @@ pub(super) fn declares_function(node: Node<'_>) -> bool {
                 // `int (*f)(int)` declares a variable.
                 return !children(inner).any(|child| child.kind() == "parenthesized_declarator");
             }
-            Some(inner) => node = inner.child_by_field_name("declarator"),
+            Some(inner) => node = inner_declarator(inner),
             None => return false,
         }
     }

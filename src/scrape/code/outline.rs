@@ -142,7 +142,8 @@ impl Reader<'_> {
         if role.attribute {
             let before = adjacent(level.before, rows.0);
             level.before = Some(Before { rows: (before.map_or(rows.0, |b| b.rows.0), rows.1), docs: before.and_then(|b| b.docs) });
-            return None;
+            // A decorator calls; what Rust has in an attribute is no call.
+            return self.language.tokens.is_none().then_some(inside);
         }
         let before = adjacent(level.before.take(), rows.0);
         // Not yet used up by a definition: a wrapper hands it on.

@@ -30,7 +30,9 @@ pub(super) fn plain(comment: &str) -> String {
         if line.starts_with("* ") || line == "*" || line == "*/" || line == "**/" {
             line = &line[1..];
         }
-        line = line.trim_start_matches('#').trim_start_matches("| ");
+        line = line.trim_start_matches('#');
+        // Haddock.
+        line = line.trim_start().strip_prefix("| ").unwrap_or(line);
         for close in ["*/", "\"\"\"", "-}", "]]"] {
             line = line.strip_suffix(close).unwrap_or(line);
         }

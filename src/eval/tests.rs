@@ -208,15 +208,14 @@ fn words_find_documents_and_a_query_never_itself() {
     assert_eq!(ids("?", None, 10), Vec::<String>::new());
 }
 
-/// Reciprocal ranks, ties as trec_eval has them: the greater document first, where search puts the smaller one.
+/// The usual weights, ties as trec_eval has them: the greater document first, where search puts the smaller one.
 #[test]
 fn lists_are_fused_as_search_fuses_them() {
-    let list = |documents: &[u32]| documents.iter().map(|&document| Scored::new(document, 9.0 - f64::from(document))).collect();
-    let fused = fused(list(&[7, 3, 9]), list(&[3, 8, 1]));
-    assert_eq!(fused.iter().map(|scored| scored.document).collect::<Vec<_>>(), [3, 7, 8, 9, 1]);
-    let score = |ranks: &[f64]| ranks.iter().map(|rank| 1.0 / (60.0 + rank)).sum::<f64>() as f32;
-    let expected = [score(&[2.0, 1.0]), score(&[1.0]), score(&[2.0]), score(&[3.0]), score(&[3.0])];
-    assert_eq!(fused.iter().map(|scored| scored.score).collect::<Vec<_>>(), expected);
+    let list = |scored: &[(u32, f64)]| scored.iter().map(|&(document, score)| Scored::new(document, score)).collect();
+    // BM25 over the best of it, and half of cosines that are spread between 0 and 1: 1, 3/4 and 1/4; 1/2, 1/4 and 0.
+    let fused = fused(list(&[(7, 8.0), (3, 6.0), (9, 2.0)]), list(&[(3, 0.875), (8, 0.625), (1, 0.375)]));
+    assert_eq!(fused.iter().map(|scored| scored.document).collect::<Vec<_>>(), [3, 7, 9, 8, 1]);
+    assert_eq!(fused.iter().map(|scored| scored.score).collect::<Vec<_>>(), [1.25, 1.0, 0.25, 0.25, 0.0]);
 }
 
 #[test]

@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn scores_are_the_papers_sum_and_ranks_are_kept() {
-        let fused = fuse(&[list("lexical", 1.0, &[7, 3, 9], RANKS), list("vector", 2.0, &[3, 8])]);
+        let fused = fuse(&[list("lexical", 1.0, &[7, 3, 9]), list("vector", 2.0, &[3, 8])], RANKS);
         assert_eq!(fused.iter().map(|f| f.id).collect::<Vec<_>>(), [3, 8, 7, 9]);
         assert!((fused[0].score - (1.0 / 62.0 + 2.0 / 61.0)).abs() < 1e-15);
         let explain = |retriever: &str, rank, score| Explain { retriever: retriever.to_owned(), rank, score };
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn ties_go_by_id_and_a_repeated_id_counts_once() {
-        let fused = fuse(&[list("a", 1.0, &[5, 2], RANKS), list("b", 1.0, &[2, 5])]);
+        let fused = fuse(&[list("a", 1.0, &[5, 2]), list("b", 1.0, &[2, 5])], RANKS);
         assert_eq!(fused.iter().map(|f| f.id).collect::<Vec<_>>(), [2, 5]);
         let fused = fuse(&[list("a", 1.0, &[5, 5, 5, 2])], RANKS);
         assert_eq!(fused.iter().map(|f| (f.id, f.explain[0].rank)).collect::<Vec<_>>(), [(5, 1), (2, 2)]);

@@ -186,7 +186,6 @@ fn labels_by_hand_may_be_files_places_and_commits() {
         (&report["task"], &set["name"], &set["queries"], &set["relevant"]),
         (&json!("queries"), &json!("by hand"), &json!(4), &json!(5))
     );
-    near(&system(set, "lexical")["figures"]["mrr_at_10"]["value"], 1.0);
     let qrels = String::from_utf8(place.read("runs/by-hand.qrels")).unwrap();
     assert!(
         qrels.contains("q2 0 docs/cobalt.md:3 1\n")
@@ -194,7 +193,7 @@ fn labels_by_hand_may_be_files_places_and_commits() {
             && qrels.contains("q%204 0 "),
         "{qrels}"
     );
-    for name in ["hybrid", "vector"] {
+    for name in ["hybrid", "lexical", "vector"] {
         let run = String::from_utf8(place.read(&format!("runs/by-hand.{name}.run"))).unwrap();
         near(&system(set, name)["figures"]["mrr_at_10"]["value"], by_hand(&run, &qrels).0);
     }
@@ -216,7 +215,7 @@ fn labels_that_are_wrong_are_refused_with_their_place() {
         ("{\"name\": \"n\"}".to_owned(), "missing field `queries`"),
         (
             query("{\"id\": \"b\", \"query\": \"index\", \"relevant\": [\"index.md\"]}"),
-            "labels.json:3:43: the labels do not have the form that is expected: unknown field `relevant`",
+            "the labels do not have the form that is expected: unknown field `relevant`",
         ),
         (query("{\"id\": \"b\", \"query\": \"index\", \"relevant_docs\": \"index.md\"}"), "invalid type: string"),
         ("{\"name\": \"n\", \"queries\": []}".to_owned(), "`queries` is empty"),
@@ -240,7 +239,7 @@ fn labels_that_are_wrong_are_refused_with_their_place() {
     ] {
         let ran = refused(&labels);
         assert!(ran.exit(2).err.contains(part), "{part}: {ran}");
-        assert!(ran.err.contains("hint: ") || part.contains("label"), "{ran}");
+        assert!(ran.err.contains("error: labels.json:") && ran.err.contains("\nhint: "), "{ran}");
     }
     let ran = refused(&query(
         "{\"id\": \"b\", \"query\": \"x\", \"relevant_docs\": [\"indexx.md\", \"index.md:900\", \"cache.md#No such\", \"0123abcd\"]}",
@@ -254,15 +253,15 @@ fn labels_that_are_wrong_are_refused_with_their_place() {
     assert!(place.run(["eval", "queries", "none.json"]).exit(2).err.contains("none.json"));
 }
 
-/// Forty notes whose sections say different things in their own words.
+/// Forty notes of two subjects each; their sections say the same of all but these.
 fn notes(place: &Place) {
     for n in 0..40 {
-        let (one, other) = (SUBJECTS[n % 24], SUBJECTS[(n * 7 + 5) % 24]);
-        let mut note = format!("# Session: number{n} of the {one}\n\n**Started**: 2025-02-{:02}T10:00:00Z\n", n % 28 + 1);
+        let (one, other) = (SUBJECTS[n % 24], SUBJECTS[(n * 5 + 7 + n / 24 * 4) % 24]);
+        let mut note = format!("# Session: the {one} and the {other}\n\n**Started**: 2025-02-{:02}T10:00:00Z\n", n % 28 + 1);
         for (heading, text) in
             [("Goals", "shall turn without a sound"), ("Activity", "was taken apart and cleaned"), ("Problems", "broke when it met water")]
         {
-            write!(note, "\n## {heading}\n\nOur number{n} {one} beside the {other} {text}, as it was planned for number{n}.\n").unwrap();
+            write!(note, "\n## {heading}\n\nOur {one} beside the {other} {text}, as it was planned.\n").unwrap();
         }
         place.write(&format!("notes/{n:02}.md"), note);
     }
@@ -338,7 +337,7 @@ fn doc_comments_ask_for_their_functions_in_code_without_comments() {
     let place = Place::tiny_project();
     for (at, subject) in SUBJECTS.iter().enumerate() {
         let doc = if at % 2 == 0 {
-            format!("Turns every {subject} around by itself")
+            format!("Turns the {subject} around by itself alone")
         } else {
             format!("Whispers about {subject}ology reach nobody tonight")
         };

@@ -270,20 +270,20 @@ fn numbered(asked: &[&Asked]) -> Vec<usize> {
 mod tests {
     use super::*;
 
-    /// A question whose answer `a` words find at one rank and vectors at another; everything else is not it.
-    fn asked(group: usize, words: usize, vectors: usize) -> Asked {
-        let list = |name: &str, scale, at: usize| RankedList {
+    /// A question whose answer words find at one rank of twenty and vectors at another, or nowhere. What else they find is the same, or `apart`.
+    fn asked(group: usize, words: usize, vectors: usize, apart: u64) -> Asked {
+        let list = |name: &str, scale, at: usize, apart: u64| RankedList {
             retriever: name.to_owned(),
             weight: 0.0,
             scale,
-            items: (1..=20)
-                .map(|rank| (if rank == at { 1 } else { 100 * name.len() as u64 + rank as u64 }, 1.0 - rank as f64 / 40.0))
-                .collect(),
+            items: (1..=20).map(|rank| (if rank == at { 1 } else { 100 + apart + rank as u64 }, 1.0 - rank as f64 / 40.0)).collect(),
         };
-        let lists = vec![list("lexical", Scale::FromZero, words), list("vector", Scale::Spread, vectors)];
+        let lists = vec![list("lexical", Scale::FromZero, words, 0), list("vector", Scale::Spread, vectors, apart)];
         let units = lists.iter().flat_map(|list| &list.items).map(|(id, _)| (*id, format!("u{id}"))).collect();
         Asked { group: format!("g{group}"), judged: Judgements::from([("u1".to_owned(), 1)]), lists, units }
     }
+
+    const NOWHERE: usize = 99;
 
     fn questions(count: usize, of: impl Fn(usize) -> Asked) -> BTreeMap<String, Vec<Asked>> {
         BTreeMap::from([("sentences".to_owned(), (0..count).map(of).collect())])
@@ -295,25 +295,25 @@ mod tests {
 
     #[test]
     fn what_finds_nothing_loses_its_weight() {
-        // Vectors alone know the answer; words put it last.
-        let found = choice(&questions(200, |group| asked(group, 20, 1)));
+        // Vectors alone know the answer.
+        let found = choice(&questions(200, |group| asked(group, NOWHERE, 1, 1000)));
         assert!(found.chosen && found.weights.vector > VECTOR_WEIGHT, "{found:?}");
         let figures = found.figures.expect("figures");
         assert!(figures.gain.is_positive() && figures.vector.mean > figures.lexical.mean);
         assert_eq!(found.choosing.queries + found.judging.queries, 200);
         assert_eq!(found.choosing.queries, (0..200).filter(|n| chooses(&format!("g{n}"))).count());
         // Words alone know it: what vectors say only disturbs.
-        let found = choice(&questions(200, |group| asked(group, 2, 20)));
+        let found = choice(&questions(200, |group| asked(group, 1, 20, 0)));
         assert!(found.weights.vector < VECTOR_WEIGHT, "{found:?}");
     }
 
     #[test]
     fn the_usual_weights_stay_where_others_win_nothing() {
-        let found = choice(&questions(200, |group| asked(group, 1, 1)));
+        let found = choice(&questions(200, |group| asked(group, 1, 1, 1000)));
         assert_eq!((found.chosen, found.weights, found.best), (false, Weights::usual(false), Some(Weights::usual(false))));
         assert!(found.reason.contains("no others were better"), "{}", found.reason);
         // What wins on some questions of the choosing half by chance does not win on the others.
-        let lucky = |group: usize| if chooses(&format!("g{group}")) { asked(group, 20, 1) } else { asked(group, 1, 20) };
+        let lucky = |group: usize| if chooses(&format!("g{group}")) { asked(group, NOWHERE, 1, 1000) } else { asked(group, 1, 20, 0) };
         let found = choice(&questions(200, lucky));
         assert!(!found.chosen && found.best != Some(Weights::usual(false)), "{found:?}");
         assert!(found.reason.contains("not clearly better"), "{}", found.reason);
@@ -321,9 +321,9 @@ mod tests {
 
     #[test]
     fn too_few_questions_choose_nothing() {
-        let found = choice(&questions(40, |group| asked(group, 20, 1)));
+        let found = choice(&questions(40, |group| asked(group, NOWHERE, 1, 1000)));
         assert!(!found.chosen && found.figures.is_none() && found.reason.contains("too few questions"), "{found:?}");
-        let found = choice(&questions(400, |number| asked(number % 4, 20, 1)));
+        let found = choice(&questions(400, |number| asked(number % 4, NOWHERE, 1, 1000)));
         assert!(found.reason.contains("too few questions"), "four groups are too few: {found:?}");
         assert!(choice(&BTreeMap::new()).reason.contains("too few questions"));
     }

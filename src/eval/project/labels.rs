@@ -54,6 +54,9 @@ impl Labels {
     /// # Errors
     /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) for a wrong form, empty lists and texts, and ids that stand twice.
     pub fn read(path: &Path) -> Result<Labels> {
+        if !path.exists() {
+            return Err(Error::missing("there is no file here; questions and their answers were expected").at(path).hint(FORM));
+        }
         let bytes = fs::read_limited(path, MAX_BYTES)?;
         let typed: Typed = serde_json::from_slice(&bytes).map_err(|e| {
             Error::usage(format!("the labels do not have the form that is expected: {}", told(&e)))
@@ -92,7 +95,9 @@ impl Labels {
                     }
                 };
                 if let Err(why) = added {
-                    return Err(Error::usage(format!("query {number} ({:?}): {label:?} {why}", query.id)).at(path));
+                    return Err(Error::usage(format!("query {number} ({:?}): {label:?} {why}", query.id))
+                        .at(path)
+                        .hint("a label is a whole file or a place in one, and says what no other label says"));
                 }
             }
             queries.push(query);

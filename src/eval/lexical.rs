@@ -77,7 +77,7 @@ fn source(row: usize, document: Document) -> Option<Source> {
     let path = path(row);
     let piece = Piece { title, text, line: 1, end_line: 1 };
     let hash = fs::sha256(piece.text.as_bytes());
-    let content = Content { kind: Kind::Document, path: path.clone(), hash, date: None, commit: None, pieces: vec![piece] };
+    let content = Content { kind: Kind::Document, path: path.clone(), hash, date: None, commit: None, code: None, pieces: vec![piece] };
     Some(Source { key: format!("file:{path}"), content })
 }
 

@@ -158,6 +158,7 @@ fn source(logged: Logged) -> Source {
         hash: logged.hash.clone(),
         date,
         commit: Some(commit),
+        code: None,
         pieces: vec![piece],
     };
     Source { key: format!("{KEY}{}", logged.hash), content }

@@ -124,6 +124,6 @@ fn source(key: &str, path: &str, candidate: &Candidate, text: &str, hash: String
             (kind, notes::date(&front, &lines, name), headings::pieces(&lines, &found, markup, root, prefix))
         }
     };
-    let content = Content { kind, path: path.to_owned(), hash, date, commit: None, pieces };
+    let content = Content { kind, path: path.to_owned(), hash, date, commit: None, code: None, pieces };
     (!content.pieces.is_empty()).then(|| Source { key: key.to_owned(), content })
 }

@@ -113,7 +113,10 @@ impl Store {
     /// The caches stay.
     pub fn rebuild(&mut self, job: Job<'_>) -> Result<()> {
         self.write(|write| {
-            write.run("DELETE FROM chunks; DELETE FROM commit_files; DELETE FROM commits; DELETE FROM sources;")?;
+            write.run(
+                "DELETE FROM calls; DELETE FROM imports; DELETE FROM symbols; DELETE FROM code_files;
+                 DELETE FROM chunks; DELETE FROM commit_files; DELETE FROM commits; DELETE FROM sources;",
+            )?;
             let fail = |e| write.store.explain("read", e);
             let transaction = &write.transaction;
             let total: i64 = transaction.query_row("SELECT count(DISTINCT source) FROM events", [], |row| row.get(0)).map_err(fail)?;
@@ -158,7 +161,7 @@ impl Store {
 }
 
 /// One transaction; dropped without a commit it leaves no trace.
-struct Write<'a> {
+pub(super) struct Write<'a> {
     transaction: Transaction<'a>,
     store: &'a Store,
 }
@@ -195,6 +198,7 @@ impl Write<'_> {
                 self.execute("DELETE FROM commit_files WHERE hash = ?1", [hash])?;
                 self.execute("DELETE FROM commits WHERE hash = ?1", [hash])?;
             }
+            self.forget_code(key)?;
             self.execute("DELETE FROM file_stamps WHERE source = ?1", [key])?;
             self.execute("DELETE FROM sources WHERE key = ?1", [key])?;
         }
@@ -268,6 +272,7 @@ impl Write<'_> {
                 )?;
             }
         }
+        self.derive_code(key, content, &ids)?;
         if let Some(commit) = &content.commit {
             self.execute("DELETE FROM commit_files WHERE hash = ?1", [&commit.hash])?;
             self.execute("DELETE FROM commits WHERE hash = ?1", [&commit.hash])?;
@@ -291,7 +296,7 @@ impl Write<'_> {
         self.connection().prepare_cached(sql).map_err(|e| self.fail(e))
     }
 
-    fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<()> {
+    pub(super) fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<()> {
         self.cached(sql)?.execute(params).map(|_| ()).map_err(|e| self.fail(e))
     }
 

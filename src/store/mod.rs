@@ -5,11 +5,12 @@
 //!   now on, or that it is gone. Its id is a SHA-256 over its kind, its source, its content and the event of the same source before it, so
 //!   the same history gives the same ids anywhere, and a file that is removed and comes back with the same bytes is two more
 //!   events, not a lost one.
-//! - `sources`, `chunks` (with the FTS5 table `chunks_fts`), `commits` and `commit_files` follow from the events
-//!   alone; [`Store::rebuild`] makes them again.
+//! - `sources`, `chunks` (with the FTS5 table `chunks_fts`), `commits` and `commit_files`, `code_files`, `symbols`, `imports` and `calls`
+//!   follow from the events alone; [`Store::rebuild`] makes them again.
 //! - `vectors`, `file_stamps` and `state` are caches: losing them costs time, never knowledge.
 
 mod census;
+mod code;
 mod events;
 mod identifiers;
 mod open;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use census::{Census, sqlite_version};
+pub use code::{Call, CallEdge, CallFact, CallSite, CodeFacts, Import, ImportFact, Resolution, Symbol, SymbolFact, SymbolKind};
 pub use identifiers::split_identifiers;
 pub use open::{BUSY_TIMEOUT, FORMAT};
 pub use vectors::StoredVectors;
@@ -156,6 +158,10 @@ pub struct Counts {
     pub sources: u64,
     /// Current commits.
     pub commits: u64,
+    /// Current symbols of source files.
+    pub symbols: u64,
+    /// Current calls in source files, whether it is known what they call or not.
+    pub calls: u64,
     /// When the last scrape ended, RFC 3339 in UTC.
     pub last_scrape: Option<String>,
 }
@@ -191,6 +197,9 @@ pub struct Content {
     /// The commit, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<Commit>,
+    /// What it defines, imports and calls, if it is a source file that a grammar understands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<CodeFacts>,
     /// Its pieces in order; at least one.
     pub pieces: Vec<Piece>,
 }

@@ -159,6 +159,8 @@ impl Store {
             (&mut counts.vectors, "vectors"),
             (&mut counts.sources, "sources"),
             (&mut counts.commits, "commits"),
+            (&mut counts.symbols, "symbols"),
+            (&mut counts.calls, "calls"),
         ] {
             let found: i64 = self
                 .connection

@@ -39,7 +39,7 @@ fn file(path: &str, texts: &[&str]) -> Source {
     let hash = crate::fs::sha256(texts.concat().as_bytes());
     Source {
         key: format!("file:{path}"),
-        content: Content { kind: Kind::Document, path: path.to_owned(), hash, date: None, commit: None, pieces },
+        content: Content { kind: Kind::Document, path: path.to_owned(), hash, date: None, commit: None, code: None, pieces },
     }
 }
 
@@ -62,6 +62,7 @@ fn commit(hash: &str, date: &str, files: &[String]) -> Source {
             hash: hash.to_owned(),
             date,
             commit: Some(commit),
+        code: None,
             pieces: vec![piece],
         },
     }
@@ -74,7 +75,7 @@ fn put(store: &mut Store, source: &Source) -> Change {
 /// Everything that must follow from the events alone, as text.
 pub(crate) fn dump_derived(store: &Store) -> Vec<String> {
     let mut out = Vec::new();
-    for table in ["sources", "chunks", "commits", "commit_files"] {
+    for table in ["sources", "chunks", "commits", "commit_files", "code_files", "symbols", "imports", "calls"] {
         let mut statement = store.connection.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2")).expect("table");
         let columns = statement.column_count();
         let mut rows = statement.query([]).expect("rows");

@@ -5,6 +5,7 @@
 
 pub mod beir;
 mod best;
+pub mod learned;
 mod lexical;
 mod lines;
 pub mod retrieval;

@@ -173,7 +173,7 @@ pub fn check_run(set: &BeirSet) -> Result<()> {
     }
 }
 
-fn lexical_rankings(set: &BeirSet, depth: usize, job: Job<'_>) -> Result<Vec<Vec<Scored>>> {
+pub(super) fn lexical_rankings(set: &BeirSet, depth: usize, job: Job<'_>) -> Result<Vec<Vec<Scored>>> {
     let mut index = LexicalIndex::build(set, job)?;
     job.progress.begin("searching", Some(set.queries.len() as u64), "queries");
     let mut rankings = Vec::with_capacity(set.queries.len());
@@ -217,13 +217,25 @@ fn vector_rankings(set: &BeirSet, embedder: &mut Embedder, depth: usize, job: Jo
 
 /// As search fuses: reciprocal ranks, each side with the same weight. Equal sums are in trec_eval's order.
 pub(super) fn fused(words: Vec<Scored>, vectors: Vec<Scored>) -> Vec<Scored> {
-    let list = |retriever: &str, ranking: Vec<Scored>| RankedList {
-        retriever: retriever.to_owned(),
-        weight: SIDE_WEIGHT,
-        items: ranking.into_iter().map(|scored| (u64::from(scored.document), f64::from(scored.score))).collect(),
-    };
+    fused_lists(&[(SIDE_WEIGHT, &words), (SIDE_WEIGHT, &vectors)])
+}
+
+/// The same with a projection, which shares the vectors' side.
+pub(super) fn fused_with(words: &[Scored], vectors: &[Scored], projected: &[Scored]) -> Vec<Scored> {
+    fused_lists(&[(SIDE_WEIGHT, words), (SIDE_WEIGHT / 2.0, vectors), (SIDE_WEIGHT / 2.0, projected)])
+}
+
+fn fused_lists(lists: &[(f64, &[Scored])]) -> Vec<Scored> {
+    let lists: Vec<RankedList> = lists
+        .iter()
+        .map(|(weight, ranking)| RankedList {
+            retriever: String::new(),
+            weight: *weight,
+            items: ranking.iter().map(|scored| (u64::from(scored.document), f64::from(scored.score))).collect(),
+        })
+        .collect();
     let mut best = Best::new(DEPTH);
-    for found in fuse(&[list("lexical", words), list("vector", vectors)]) {
+    for found in fuse(&lists) {
         // Ids are the numbers of documents that went in.
         best.offer(Scored::new(found.id as u32, found.score));
     }
@@ -256,13 +268,13 @@ impl Asked {
 }
 
 /// The vector of length 1; zeros stay zeros, and similar to nothing.
-fn direction(vector: &[f32]) -> Vec<f32> {
+pub(super) fn direction(vector: &[f32]) -> Vec<f32> {
     let norm = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
     if norm > 0.0 { vector.iter().map(|x| (f64::from(*x) / norm) as f32).collect() } else { vector.to_vec() }
 }
 
 /// Eight sums side by side, which a processor adds at once.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0f32; 8];
     let (a_blocks, a_rest) = a.as_chunks::<8>();
     let (b_blocks, b_rest) = b.as_chunks::<8>();

@@ -203,7 +203,7 @@ fn judged(world: &World, projection: &Projection) -> Verdict {
 
 impl World {
     fn lesson(&self) -> Lesson<'_> {
-        Lesson { vectors: &self.vectors, pairs: &self.train, validation: &self.validation, mining: None }
+        Lesson { vectors: &self.vectors, pairs: &self.train, validation: &self.validation, candidates: None, mining: None }
     }
 }
 
@@ -334,7 +334,8 @@ fn questions_alone_learn_to_turn_and_documents_stay() {
         };
         let groups: Vec<usize> = (0..world.vectors.len()).map(|row| row / 10).collect();
         let rows: Vec<usize> = documents.iter().copied().filter(|row| *row < 1400).collect();
-        let lesson = Lesson { mining: Some(Mining { rows: &rows, groups: &groups }), ..world.lesson() };
+        let mining = Some(Mining { rows: &rows, groups: &groups });
+        let lesson = Lesson { candidates: Some(&documents), mining, ..world.lesson() };
         let (projection, history) = train(&config, &lesson, Job::silent()).expect("trained");
         assert!(history.hard_negatives > 500, "{history:?}");
         assert_eq!(projection.sides(), Sides::Query);

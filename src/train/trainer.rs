@@ -67,6 +67,8 @@ pub struct Lesson<'a> {
     pub pairs: &'a [RowPair],
     /// Pairs of other groups that say when to stop.
     pub validation: &'a [RowPair],
+    /// What these are searched in; all vectors if nothing is given.
+    pub candidates: Option<&'a [usize]>,
     /// Where hard negatives may come from, if the configuration asks for some.
     pub mining: Option<Mining<'a>>,
 }
@@ -77,7 +79,7 @@ pub struct Lesson<'a> {
 /// Fails with [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) for an impossible configuration or no pairs,
 /// [`ErrorKind::Failed`](crate::error::ErrorKind::Failed) if the loss stops being a number, and when `job` is interrupted.
 pub fn train(config: &TrainConfig, lesson: &Lesson<'_>, job: Job<'_>) -> Result<(Projection, History)> {
-    let Lesson { vectors, pairs, validation, mining } = *lesson;
+    let Lesson { vectors, pairs, validation, candidates, mining } = *lesson;
     config.check()?;
     if vectors.dimensions() != config.input {
         let (found, input) = (vectors.dimensions(), config.input);
@@ -94,8 +96,11 @@ pub fn train(config: &TrainConfig, lesson: &Lesson<'_>, job: Job<'_>) -> Result<
     order.sort_unstable();
     let hard = hard_negatives(config, vectors, &order, mining, job)?;
     let mut network = start(config, vectors)?;
-    let step = vectors.len().div_ceil(VALIDATION_CANDIDATES).max(1);
-    let questions = Questions::new(vectors, validation, (0..vectors.len()).step_by(step), VALIDATION_QUERIES);
+    let step = candidates.map_or(vectors.len(), <[usize]>::len).div_ceil(VALIDATION_CANDIDATES).max(1);
+    let questions = match candidates {
+        Some(rows) => Questions::new(vectors, validation, rows.iter().copied().step_by(step), VALIDATION_QUERIES),
+        None => Questions::new(vectors, validation, (0..vectors.len()).step_by(step), VALIDATION_QUERIES),
+    };
     let measure = |network: &Network<f32>| -> Result<[Option<f64>; 2]> {
         if questions.queries.is_empty() {
             return Ok([None; 2]);

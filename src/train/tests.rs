@@ -513,18 +513,37 @@ fn vectors_refuse_what_would_hide_a_wrong_model() {
 #[ignore = "takes minutes; prints figures"]
 #[allow(clippy::print_stdout)]
 fn figures() {
-    let world = world(142_858, 768, 128, 1.0, 1);
-    let validation: Vec<RowPair> = world.validation.iter().copied().step_by(10).collect();
-    for (architecture, hidden, output, batch_size) in [
-        (Architecture::Mlp, Some(1024), 256, 128),
-        (Architecture::Mlp, Some(1024), 256, 32),
-        (Architecture::Linear, None, 768, 128),
-        (Architecture::LowRank, Some(64), 768, 128),
+    const ROWS: usize = 100_000;
+    let mut random = SplitMix64::new(1);
+    let mut items: Vec<(u64, Vec<f32>)> = (0..ROWS as u64).map(|id| (id, (0..768).map(|_| random.normal() as f32).collect())).collect();
+    for at in (0..ROWS).step_by(2) {
+        let (first, second) = items.split_at_mut(at + 1);
+        second[0].1.iter_mut().zip(&first[at].1).take(200).for_each(|(value, shared)| *value = 0.3 * *value + shared);
+    }
+    let vectors = Vectors::new(768, &items).expect("vectors");
+    drop(items);
+    let pairs: Vec<RowPair> = (0..ROWS).map(|row| RowPair { anchor: row, positive: row ^ 1, group: row / 10 }).collect();
+    let validation: Vec<RowPair> = pairs.iter().copied().step_by(100).collect();
+    let groups: Vec<usize> = (0..ROWS).map(|row| row / 10).collect();
+    let rows: Vec<usize> = (0..ROWS).collect();
+    for (architecture, hidden, output, batch_size, hard_negatives) in [
+        (Architecture::Mlp, Some(1024), 256, 32, 0),
+        (Architecture::Mlp, Some(1024), 256, 128, 0),
+        (Architecture::Linear, None, 768, 32, 0),
+        (Architecture::Linear, None, 256, 32, 0),
+        (Architecture::LowRank, Some(64), 768, 32, 2),
     ] {
-        let config = TrainConfig { batch_size, patience: 100, ..TrainConfig::new(architecture, 768, hidden, output) };
+        let config =
+            TrainConfig { batch_size, hard_negatives, patience: 100, ..TrainConfig::new(architecture, 768, hidden, output) };
         let begun = std::time::Instant::now();
-        let lesson = Lesson { validation: &validation, ..world.lesson() };
+        let mining = Some(Mining { rows: &rows, groups: &groups });
+        let lesson = Lesson { vectors: &vectors, pairs: &pairs, validation: &validation, candidates: None, mining };
         let (_, history) = train(&config, &lesson, Job::silent()).expect("trained");
-        println!("{architecture:?} {output} batch {batch_size}: {} pairs, {} steps in {:.1?}", history.pairs, history.steps, begun.elapsed());
+        println!(
+            "{architecture:?} {output} batch {batch_size}, {hard_negatives} hard: {} pairs, {} steps in {:.1?}",
+            history.pairs,
+            history.steps,
+            begun.elapsed()
+        );
     }
 }

@@ -183,3 +183,133 @@ fn rule() -> Element {
     ];
     section("rule", "When a projection is published").child(list("terms", rules.map(|(term, text)| (term, text.to_owned()))))
 }
+
+#[cfg(test)]
+mod tests {
+    use roxmltree::{Document, ParsingOptions};
+
+    use super::*;
+    use crate::train::{Comparison, Epoch, Hybrid};
+
+    fn interval(mean: f64) -> Interval {
+        Interval { mean, low: mean - 0.02, high: mean + 0.02 }
+    }
+
+    fn figures(mean: f64) -> Figures {
+        Figures { ndcg: interval(mean), mrr: interval(mean), recall: interval(mean) }
+    }
+
+    fn verdict() -> Verdict {
+        let by = |own: f64| Some(Comparison { figures: figures(own), gain: figures(0.5 - own) });
+        Verdict {
+            published: true,
+            reason: "published: it beats raw vectors".to_owned(),
+            queries: 120,
+            groups: 30,
+            candidates: 2000,
+            input_dim: 384,
+            output_dim: 256,
+            projection: Some(figures(0.5)),
+            raw: by(0.45),
+            pca: by(0.44),
+            cut: by(0.3),
+            random: by(0.2),
+            lexical: by(0.51),
+            table: None,
+            hybrid: Some(Hybrid { without: figures(0.55), with: figures(0.56), gain: figures(0.01) }),
+        }
+    }
+
+    fn history() -> History {
+        let epoch = |number: usize| Epoch {
+            number,
+            loss: (number > 0).then(|| 2.0 / number as f64),
+            validation_ndcg: Some(0.4 + 0.01 * number as f64),
+            validation_mrr: Some(0.4),
+        };
+        History {
+            epochs: (0..6).map(epoch).collect(),
+            best: 4,
+            stopped_early: false,
+            pairs: 1000,
+            validation_queries: 80,
+            steps: 160,
+            hard_negatives: 0,
+        }
+    }
+
+    fn learnt<'a>(name: &'a str, verdict: Option<&'a Verdict>, histories: Vec<&'a History>) -> Learnt<'a> {
+        Learnt {
+            name,
+            shape: "linear, 384 numbers to 256".to_owned(),
+            sources: "semantic".to_owned(),
+            published: verdict.is_some(),
+            gate: true,
+            reason: verdict.map_or("not trained: there are 3 pairs, and at least 50 are needed", |verdict| &verdict.reason),
+            grounds: "trained on 1,000 pairs".to_owned(),
+            verdict,
+            histories,
+        }
+    }
+
+    /// Every number that stands in a picture is one, and lies in it.
+    fn check(page: &str) -> usize {
+        let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
+        let body = page.strip_prefix("<!DOCTYPE html>\n").expect("a doctype");
+        let document = Document::parse_with_options(body, options).expect("well-formed");
+        let mut ids: Vec<&str> = document.descendants().filter_map(|node| node.attribute("id")).collect();
+        let all = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), all, "an id stands twice");
+        let mut pictures = 0;
+        for svg in document.descendants().filter(|node| node.has_tag_name("svg")) {
+            pictures += 1;
+            let frame: Vec<f64> = svg.attribute("viewBox").expect("a frame").split(' ').map(|n| n.parse().expect("a number")).collect();
+            for node in svg.descendants() {
+                for (name, most) in [("x", 2), ("x1", 2), ("x2", 2), ("cx", 2), ("y", 3), ("y1", 3), ("y2", 3), ("cy", 3)] {
+                    let Some(value) = node.attribute(name) else { continue };
+                    let value: f64 = value.parse().expect("a number");
+                    assert!((-8.0..=frame[most] + 8.0).contains(&value), "{name} is {value} in {frame:?}");
+                }
+            }
+        }
+        pictures
+    }
+
+    #[test]
+    fn the_page_is_whole_and_says_what_was_decided() {
+        let (verdict, history) = (verdict(), history());
+        let page = learning(
+            &[("Model", "all-MiniLM-L6-v2".to_owned())],
+            &[learnt("semantic", Some(&verdict), vec![&history, &history]), learnt("temporal", None, Vec::new())],
+        );
+        // Three charts, each drawn twice.
+        assert_eq!(check(&page), 6);
+        for part in ["2 projections, 1 published", "Published: it beats raw vectors.", "Not trained: there are 3 pairs", "PCA of its size", "+5.00", "+3.00 to +7.00"] {
+            assert!(page.contains(part), "{part} is not there");
+        }
+        assert!(!page.contains("table lookup</"), "there was no table");
+        assert!(!page.contains("<script"));
+        if let Some(folder) = std::env::var_os("PATINA_REPORT_PAGES") {
+            crate::fs::write_atomic(&std::path::Path::new(&folder).join("learning.html"), |out| out.write_all(page.as_bytes())).expect("written");
+        }
+        assert_eq!(check(&learning(&[], &[])), 0);
+    }
+
+    #[test]
+    fn names_and_numbers_cannot_break_the_page() {
+        let hostile = "</style><script>alert(1)</script>\u{202e}";
+        let (mut verdict, mut history) = (verdict(), history());
+        verdict.reason = hostile.to_owned();
+        let nothing = Interval { mean: f64::NAN, low: f64::NEG_INFINITY, high: f64::INFINITY };
+        verdict.pca = Some(Comparison { figures: figures(f64::NAN), gain: Figures { ndcg: nothing, mrr: nothing, recall: nothing } });
+        history.epochs[2].loss = Some(f64::INFINITY);
+        history.epochs[3].validation_ndcg = Some(f64::NAN);
+        let page = learning(&[("Project", hostile.to_owned())], &[learnt(hostile, Some(&verdict), vec![&history])]);
+        assert_eq!(check(&page), 6);
+        assert!(!page.contains("<script"));
+        let flat = History { epochs: history.epochs[..1].to_vec(), ..history };
+        assert_eq!(check(&learning(&[], &[learnt("one", Some(&verdict), vec![&flat])])), 2, "one epoch is no curve");
+    }
+}

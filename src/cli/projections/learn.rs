@@ -10,7 +10,7 @@ use crate::progress::Job;
 use crate::recipe::{Architecture as RecipeArchitecture, Loss as RecipeLoss, PairSource, ProjectionPlan, Sides as RecipeSides};
 use crate::search::fusion::{RankedList, fuse};
 use crate::search::{SIDE_WEIGHT, lexical};
-use crate::store::{CO_CHANGE_MAX_FILES, CallEdge, Chunk, Commit, Store, Symbol};
+use crate::store::{CO_CHANGE_MAX_FILES, CallEdge, Chunk, Commit, Symbol};
 use crate::train::{
     Architecture, Fold, History, Lesson, Loss, Mining, Projection, RowPair, Sides, TrainConfig, Trial, Vectors, judge, train,
 };
@@ -43,22 +43,6 @@ pub(super) fn learn(plan: &ProjectionPlan, ground: &Ground<'_>, outcome: &mut Ou
     outcome.questions = made.questions.len();
     let class = Class::new(plan, ground, &made, chunks, &commits, &symbols, &edges)?;
     class.learn(&splits, outcome, job)
-}
-
-/// The chunks of all pairs that a projection of this plan is trained on or stopped by, if it is trained on what is in the store now: an
-/// evaluation asks nothing of them.
-pub(in crate::cli) fn trained_on(plan: &ProjectionPlan, store: &Store, sample: &[Chunk]) -> Result<BTreeSet<u64>> {
-    let commits = store.commits()?;
-    let symbols = store.symbols()?;
-    let edges = store.call_edges()?;
-    let made = pairs::make(&plan.pairs, &Material { chunks: sample, commits: &commits, symbols: &symbols, edges: &edges });
-    let ends = |pairs: &[Pair]| pairs.iter().flat_map(|pair| [pair.anchor, pair.positive]).collect();
-    match split(&made, plan.seed) {
-        Err(_) => Ok(BTreeSet::new()),
-        // Of several folds the published one has learnt from all.
-        Ok(splits) if splits.len() > 1 => Ok(ends(&made.pairs)),
-        Ok(splits) => Ok(splits.iter().flat_map(|split| split.train.iter().chain(&split.validation)).flat_map(|pair| [pair.anchor, pair.positive]).collect()),
-    }
 }
 
 /// Several splits of a small project, else one.

@@ -262,7 +262,8 @@ fn beir_text(report: &RetrievalReport, style: &Style) -> String {
 fn learned_text(report: &LearnedReport, style: &Style) -> String {
     let number = |n: usize| count(n as u64);
     let ground = &report.ground;
-    let title = format!("{} ({}), trained on {}: {} queries", report.folder.display(), report.split, report.trained_on, number(report.queries));
+    let title =
+        format!("{} ({}), trained on {}: {} queries", report.folder.display(), report.split, report.trained_on, number(report.queries));
     let mut out = format!("{}\n", style.bold(&title));
     out += &engine_line(&report.engine, style);
     out += &format!(
@@ -303,8 +304,7 @@ fn learned_text(report: &LearnedReport, style: &Style) -> String {
         ("hybrid", &report.hybrid),
         ("hybrid with it", &report.hybrid_with),
     ] {
-        let [ndcg, mrr, recall, deep] =
-            [of.ndcg_at_10, of.mrr_at_10, of.recall_at_10, of.recall_at_100].map(|figure| 100.0 * figure.value);
+        let [ndcg, mrr, recall, deep] = [of.ndcg_at_10, of.mrr_at_10, of.recall_at_10, of.recall_at_100].map(|figure| 100.0 * figure.value);
         out += &format!("{name:<14} {ndcg:>7.2}  {mrr:>7.2}    {recall:>7.2}     {deep:>7.2}\n");
     }
     for (what, figure) in [

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::bench::report::learning;
-use crate::cli::{Context, VERSION};
 use crate::cli::measured::{self, Texts};
 use crate::cli::pins::{self, Depth, Kept, Pinned};
 use crate::cli::project::Project;
@@ -14,6 +13,7 @@ use crate::cli::projections::{self, Ground, Outcome, Sample};
 use crate::cli::report::{Style, count, plural};
 use crate::cli::setup::{self, Overrides, Setup};
 use crate::cli::verdicts;
+use crate::cli::{Context, VERSION};
 use crate::embed::select::{Choice, Purpose};
 use crate::embed::{Embedder, Input, Order, TextKind};
 use crate::error::{Error, ErrorKind, Result};

@@ -11,13 +11,13 @@ use crate::embed::select;
 use crate::embed::{Settings, VECTORS_VERSION};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Index, Manifest, sketch, usearch_version};
-use crate::model::{Cache, HashedFile, Identity, ModelFolder, ModelRef};
 use crate::metrics::Interval;
+use crate::model::{Cache, HashedFile, Identity, ModelFolder, ModelRef};
 use crate::progress::Job;
 use crate::recipe::Sides;
 use crate::recipe::lock::{
-    AgainstPins, Difference, FilePins, IndexPins, LOCK_VERSION, Lock, Made, Metrics, ModelPins, ProjectionPins, RecipePins, RuntimePins, Seed,
-    SourcePins, Versions,
+    AgainstPins, Difference, FilePins, IndexPins, LOCK_VERSION, Lock, Made, Metrics, ModelPins, ProjectionPins, RecipePins, RuntimePins,
+    Seed, SourcePins, Versions,
 };
 use crate::store::{Census, Store, StoredVectors, sqlite_version};
 use crate::train::Verdict;

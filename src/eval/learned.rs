@@ -171,8 +171,7 @@ pub fn evaluate(set: &BeirSet, taught: &BeirSet, engine: EngineReport, embedder:
     let cut = |ranking: &[Scored]| ranking[..ranking.len().min(FUSED_DEPTH)].to_vec();
     let hybrid: Vec<Vec<Scored>> = words.iter().zip(&raw).map(|(words, raw)| fused(cut(words), cut(raw))).collect();
     let with = words.iter().zip(&raw).zip(&projected);
-    let hybrid_with: Vec<Vec<Scored>> =
-        with.map(|((words, raw), projected)| fused_with(&cut(words), &cut(raw), &cut(projected))).collect();
+    let hybrid_with: Vec<Vec<Scored>> = with.map(|((words, raw), projected)| fused_with(&cut(words), &cut(raw), &cut(projected))).collect();
     let systems = [raw, projected, words, hybrid, hybrid_with].map(Rankings);
     let ndcg = systems.each_ref().map(|system| system.ndcg(set));
     let difference = |a: usize, b: usize| -> Result<Figure> { Ok(metrics::bootstrap_difference(&ndcg[a], &ndcg[b], SEED)?.into()) };
@@ -349,9 +348,11 @@ impl Class {
         let all: Vec<(u64, &[f32])> = (0..).zip(raw.iter().chain(&learning).chain(&titles).map(Vec::as_slice)).collect();
         let vectors = Vectors::new(embedder.info().dimensions, &all)?;
         let group_of = groups(&labels);
-        let pairs = labels
-            .iter()
-            .map(|&(query, document)| RowPair { anchor: documents + query, positive: document as usize, group: group_of[&query] });
+        let pairs = labels.iter().map(|&(query, document)| RowPair {
+            anchor: documents + query,
+            positive: document as usize,
+            group: group_of[&query],
+        });
         let pairs = pairs.filter(|pair| vectors.first_of(pair.anchor) != vectors.first_of(pair.positive)).collect();
         // Titles are of groups of their own, behind those of the queries.
         let titles = headings.iter().enumerate().map(|(at, (document, _))| RowPair {

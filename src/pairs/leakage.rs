@@ -26,8 +26,8 @@ pub fn check(split: &Split, chunks: &[Chunk]) -> Result<()> {
 }
 
 /// [`check`] where the unit may be less than a group.
-pub fn check_units(split: &Split, chunks: &[Chunk], unit: Unit) -> Result<()> {
-    let by_id: HashMap<u64, &Chunk> = chunks.iter().map(|chunk| (chunk.id, chunk)).collect();
+pub fn check_units<'a>(split: &'a Split, chunks: impl IntoIterator<Item = &'a Chunk>, unit: Unit) -> Result<()> {
+    let by_id: HashMap<u64, &Chunk> = chunks.into_iter().map(|chunk| (chunk.id, chunk)).collect();
     let mut seen = Seen::default();
     for (part, pairs) in [("training", &split.train), ("validation", &split.validation), ("test", &split.test)] {
         for pair in pairs {

@@ -40,7 +40,7 @@ pub(super) fn find(chunks: &[&Chunk], symbols: &[Symbol]) -> Vec<(Chunk, u64)> {
     }
     let by_id: BTreeMap<u64, &Chunk> = chunks.iter().map(|chunk| (chunk.id, *chunk)).collect();
     for symbol in symbols {
-        if let Some(chunk) = symbol.chunk.and_then(|id| by_id.get(&id))
+        if let Some(chunk) = symbol.chunk.and_then(|id| by_id.get(&id).copied())
             && let Some(said) = first_sentence(&symbol.doc)
         {
             found.push((said, chunk));
@@ -73,7 +73,7 @@ pub(super) fn find(chunks: &[&Chunk], symbols: &[Symbol]) -> Vec<(Chunk, u64)> {
 /// The last heading above each section asks for its first piece.
 fn headings<'a>(pieces: &[&'a Chunk], found: &mut Vec<(String, &'a Chunk)>) {
     let mut last = "";
-    for chunk in pieces.iter().filter(|chunk| matches!(chunk.kind, Kind::Document | Kind::Session)) {
+    for chunk in pieces.iter().copied().filter(|chunk| matches!(chunk.kind, Kind::Document | Kind::Session)) {
         let heading = chunk.title.rsplit(HEADING_SEPARATOR).next().unwrap_or_default().trim();
         if chunk.title != last && chunk.text.trim().chars().nth(MIN_ANSWER_CHARACTERS - 1).is_some() {
             found.push((heading.to_owned(), chunk));
@@ -84,13 +84,13 @@ fn headings<'a>(pieces: &[&'a Chunk], found: &mut Vec<(String, &'a Chunk)>) {
 
 /// A line that ends in a question mark asks for what comes after it: its own piece, or the next one of the section if it is the last line.
 fn lines<'a>(pieces: &[&'a Chunk], found: &mut Vec<(String, &'a Chunk)>) {
-    for (at, chunk) in pieces.iter().enumerate().filter(|(_, chunk)| matches!(chunk.kind, Kind::Document | Kind::Session)) {
+    for (at, chunk) in pieces.iter().copied().enumerate().filter(|(_, chunk)| matches!(chunk.kind, Kind::Document | Kind::Session)) {
         let mut rest = chunk.text.as_str();
         while let Some((line, after)) = rest.split_once('\n').or_else(|| (!rest.is_empty()).then_some((rest, ""))) {
             rest = after;
             let Some(text) = asks(line) else { continue };
             let answers = |text: &str| text.trim().chars().nth(MIN_ANSWER_CHARACTERS - 1).is_some();
-            let next = pieces.get(at + 1).filter(|next| next.title == chunk.title && answers(&next.text));
+            let next = pieces.get(at + 1).copied().filter(|next| next.title == chunk.title && answers(&next.text));
             if answers(after) {
                 found.push((text, chunk));
             } else if let (true, Some(next)) = (after.trim().is_empty(), next) {
@@ -121,7 +121,8 @@ fn says_enough(text: &str) -> bool {
 
 /// The question as a chunk: of the kind, place, date and group of its answer, with an id of its own.
 fn question(text: &str, answer: &Chunk) -> Chunk {
-    let hash = Sha256::new().chain_update("question\0").chain_update(answer.group.as_bytes()).chain_update("\0").chain_update(text.as_bytes());
+    let hash =
+        Sha256::new().chain_update("question\0").chain_update(answer.group.as_bytes()).chain_update("\0").chain_update(text.as_bytes());
     let mut first = [0; 8];
     first.copy_from_slice(&hash.finalize()[..8]);
     // The top bit, which no chunk of the store has, says that it is none of them.

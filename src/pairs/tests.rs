@@ -202,10 +202,13 @@ fn files_that_change_together_are_pairs_of_their_first_pieces() {
         .zip(0..)
         .flat_map(|(name, at)| {
             let path = format!("{name}.rs");
-            [1, 40].map(|line| chunk(10 * at + u64::from(line > 1), Kind::Code, &path, line, &path, &text(&format!("{name} at {}", letters(line.into())))))
+            [1, 40].map(|line| {
+                chunk(10 * at + u64::from(line > 1), Kind::Code, &path, line, &path, &text(&format!("{name} at {}", letters(line.into()))))
+            })
         })
         .collect();
-    let day = |at: usize, files: &[&str]| Commit { date: format!("2025-01-{:02}T00:00:00Z", at + 1), ..commit(&format!("h{at}"), "x", files) };
+    let day =
+        |at: usize, files: &[&str]| Commit { date: format!("2025-01-{:02}T00:00:00Z", at + 1), ..commit(&format!("h{at}"), "x", files) };
     let mut commits = vec![day(0, &["a.rs", "b.rs"]), day(1, &["a.rs", "b.rs", "gone.rs"]), day(2, &["a.rs", "c.rs"])];
     commits.extend((3..9).map(|at| day(at, &["d.rs", "other.rs"])));
     let found = made(&[PairSource::Temporal], &chunks, &commits, &[], &[]);
@@ -227,7 +230,14 @@ fn what_changed_together_before_the_test_judges_nothing() {
     for pair in 0..60u64 {
         let paths = [format!("src/{}a.rs", letters(100 + pair)), format!("src/{}b.rs", letters(100 + pair))];
         for (at, path) in paths.iter().enumerate() {
-            chunks.push(chunk(2 * pair + at as u64, Kind::Code, path, 1, path, &text(&format!("{} {at}", letters(1000 + 2 * pair + at as u64)))));
+            chunks.push(chunk(
+                2 * pair + at as u64,
+                Kind::Code,
+                path,
+                1,
+                path,
+                &text(&format!("{} {at}", letters(1000 + 2 * pair + at as u64))),
+            ));
         }
         for time in 0..2 {
             // Twice on the same day, days in the order of the pairs; files of even pairs change with others later too.
@@ -248,9 +258,8 @@ fn what_changed_together_before_the_test_judges_nothing() {
 #[test]
 fn calls_keep_their_direction_and_are_split_by_function() {
     // Twelve functions in one file, each calling the next but one; and a tool that all call.
-    let mut chunks: Vec<Chunk> = (0..40)
-        .map(|i| chunk(i, Kind::Code, "x.rs", 10 * i as u32 + 1, &format!("x.rs > f{i}"), &text(&letters(500 + i))))
-        .collect();
+    let mut chunks: Vec<Chunk> =
+        (0..40).map(|i| chunk(i, Kind::Code, "x.rs", 10 * i as u32 + 1, &format!("x.rs > f{i}"), &text(&letters(500 + i)))).collect();
     chunks.push(chunk(99, Kind::Code, "x.rs", 999, "x.rs > tool", &text("tool")));
     let symbol = |id: u64| Symbol {
         id: 1000 + id,
@@ -288,8 +297,7 @@ fn calls_keep_their_direction_and_are_split_by_function() {
 
 #[test]
 fn functions_of_one_file_may_be_on_two_sides_and_nothing_else_may() {
-    let chunks: Vec<Chunk> =
-        (0..8).map(|i| chunk(i, Kind::Code, "x.rs", 10 * i as u32 + 1, "x.rs", &text(&letters(500 + i)))).collect();
+    let chunks: Vec<Chunk> = (0..8).map(|i| chunk(i, Kind::Code, "x.rs", 10 * i as u32 + 1, "x.rs", &text(&letters(500 + i)))).collect();
     let pair = |anchor: u64| Pair { group: format!("g{anchor}"), anchor, positive: anchor + 1 };
     let split = Split { train: vec![pair(0)], validation: vec![pair(2)], test: vec![pair(4)], ..Split::default() };
     check_units(&split, &chunks, Unit::Function).expect("functions");
@@ -322,9 +330,8 @@ fn folds_hold_out_every_group_once() {
 
 #[test]
 fn texts_that_are_all_equal_teach_nothing() {
-    let chunks: Vec<Chunk> = (0..40)
-        .map(|i| chunk(i, Kind::Session, &format!("s/{}.md", letters(i / 2)), 1 + i as u32 % 2, "S", &text("the same")))
-        .collect();
+    let chunks: Vec<Chunk> =
+        (0..40).map(|i| chunk(i, Kind::Session, &format!("s/{}.md", letters(i / 2)), 1 + i as u32 % 2, "S", &text("the same"))).collect();
     let found = made(&[PairSource::Semantic], &chunks, &[], &[], &[]);
     assert!(found.pairs.is_empty() && found.questions.is_empty());
     assert_eq!(found.split(1, Fractions::default()), Err(TooLittle::Groups { found: 0 }));

@@ -207,7 +207,8 @@ impl TrainConfig {
             return Err(Error::usage(format!("a {name} projection keeps its size, but its input is {input} and its output {output}")));
         }
         if self.sides == Sides::Query && input != output {
-            let message = format!("a projection of questions alone is compared with raw vectors of {input} numbers, but its output is {output}");
+            let message =
+                format!("a projection of questions alone is compared with raw vectors of {input} numbers, but its output is {output}");
             return Err(Error::usage(message));
         }
         if !self.matryoshka.is_sorted_by(|a, b| a < b) || self.matryoshka.iter().any(|&size| size == 0 || size >= output) {

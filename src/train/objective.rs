@@ -1,7 +1,7 @@
 //! What a batch costs and how the weights should move: the loss on the similarities of its projected vectors, at one size or several,
 //! and what holds the projection to the raw similarities.
 
-use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
+use ndarray::{Array2, ArrayView2, Axis, concatenate};
 
 use super::config::{Loss, Sides, TrainConfig};
 use super::loss;
@@ -57,25 +57,32 @@ pub fn gradient<F: Real>(network: &Network<F>, objective: &Objective, batch: &Ba
         let raw = product(&batch.anchors, &batch.documents.t());
         value += loss::distill(objective.distillation, &similarities, &raw, &mut slopes);
     }
-    let mut d_output = Array2::zeros(trace.output.raw_dim());
-    d_output.slice_mut(s![..pairs, ..]).assign(&product(&slopes.view(), &documents));
-    if objective.sides == Sides::Both {
-        d_output.slice_mut(s![pairs.., ..]).assign(&product(&slopes.t(), &anchors));
-    }
+    let mut d_output = through(&slopes, &anchors, &documents, objective.sides);
     // Smaller sizes are only of both sides. The first numbers of a vector of length 1 have the direction of those before it had it.
     for &size in &objective.matryoshka {
-        let mut cut = trace.output.slice(s![.., ..size]).to_owned();
+        let mut cut = trace.output.view().split_at(Axis(1), size).0.to_owned();
         let lengths = normalize(&mut cut);
         let (anchors, documents) = cut.view().split_at(Axis(0), pairs);
         let (part, mut slopes) = loss::evaluate(objective.loss, &product(&anchors, &documents.t()), batch.negatives);
         value += sizes * part;
         slopes.mapv_inplace(|slope| slope * sizes);
-        let mut d_cut = Array2::zeros(cut.raw_dim());
-        d_cut.slice_mut(s![..pairs, ..]).assign(&product(&slopes.view(), &documents));
-        d_cut.slice_mut(s![pairs.., ..]).assign(&product(&slopes.t(), &anchors));
+        let mut d_cut = through(&slopes, &anchors, &documents, Sides::Both);
         unnormalize(&mut d_cut, &cut.view(), &lengths);
-        let mut part = d_output.slice_mut(s![.., ..size]);
+        let (mut part, _) = d_output.view_mut().split_at(Axis(1), size);
         part += &d_cut;
     }
     Ok((value, network.backward(rows.view(), &trace, &d_output)))
+}
+
+/// The gradient by the outputs of a batch, given that by their similarities: anchors first, then documents if they are outputs too.
+fn through<F: Real>(slopes: &Array2<F>, anchors: &ArrayView2<'_, F>, documents: &ArrayView2<'_, F>, sides: Sides) -> Array2<F> {
+    let d_anchors = product(&slopes.view(), documents);
+    if sides == Sides::Query {
+        return d_anchors;
+    }
+    let mut both = Array2::zeros((anchors.nrows() + documents.nrows(), anchors.ncols()));
+    let (mut first, mut second) = both.view_mut().split_at(Axis(0), anchors.nrows());
+    first.assign(&d_anchors);
+    second.assign(&product(&slopes.t(), anchors));
+    both
 }

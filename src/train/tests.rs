@@ -215,9 +215,13 @@ fn config(architecture: Architecture, output: usize) -> TrainConfig {
 #[test]
 fn every_architecture_and_loss_learns_the_subspace_and_passes_the_gate() {
     let world = world(1000, 32, 8, 1.0, 4);
-    for (architecture, output) in
-        [(Architecture::Linear, 32), (Architecture::Linear, 12), (Architecture::Residual, 32), (Architecture::LowRank, 32), (Architecture::Mlp, 16)]
-    {
+    for (architecture, output) in [
+        (Architecture::Linear, 32),
+        (Architecture::Linear, 12),
+        (Architecture::Residual, 32),
+        (Architecture::LowRank, 32),
+        (Architecture::Mlp, 16),
+    ] {
         for loss in [INFO_NCE, RANKING, TRIPLET] {
             let config = TrainConfig { loss, ..config(architecture, output) };
             let (projection, history) = trained(&config, &world);
@@ -254,8 +258,7 @@ fn what_has_no_structure_is_not_published() {
 #[test]
 fn bm25_is_compared_and_may_decide() {
     let world = world(1000, 32, 8, 1.0, 4);
-    let (projection, _) =
-        trained(&config(Architecture::Linear, 32), &world);
+    let (projection, _) = trained(&config(Architecture::Linear, 32), &world);
     // The anchor itself first, as BM25 would, then its partner: a perfect ranking once the query is left out.
     let perfect = |row: usize, limit: usize| Ok([row, row ^ 1, 5, 7].into_iter().take(limit).collect());
     let folds = [Fold { projection: &projection, test: &world.test }];
@@ -533,8 +536,7 @@ fn figures() {
         (Architecture::Linear, None, 256, 32, 0),
         (Architecture::LowRank, Some(64), 768, 32, 2),
     ] {
-        let config =
-            TrainConfig { batch_size, hard_negatives, patience: 100, ..TrainConfig::new(architecture, 768, hidden, output) };
+        let config = TrainConfig { batch_size, hard_negatives, patience: 100, ..TrainConfig::new(architecture, 768, hidden, output) };
         let begun = std::time::Instant::now();
         let mining = Some(Mining { rows: &rows, groups: &groups });
         let lesson = Lesson { vectors: &vectors, pairs: &pairs, validation: &validation, candidates: None, mining };

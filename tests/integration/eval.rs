@@ -310,7 +310,10 @@ fn a_projection_is_taught_by_one_split_and_judged_by_another() {
     let report = place.run(["eval", "beir", "--model", "./model", "set", "--train", "--json"]).json();
     assert_eq!((&report["task"], &report["trained_on"], &report["split"]), (&json!("beir-learned"), &json!("train"), &json!("test")));
     let ground = &report["ground"];
-    assert_eq!((&ground["queries"], &ground["groups"], &ground["pairs"], &ground["titles"]), (&json!(90), &json!(90), &json!(90), &json!(120)));
+    assert_eq!(
+        (&ground["queries"], &ground["groups"], &ground["pairs"], &ground["titles"]),
+        (&json!(90), &json!(90), &json!(90), &json!(120))
+    );
     assert_eq!((&ground["documents_shared"], &ground["documents_of_test"], &report["queries"]), (&json!(0), &json!(30), &json!(30)));
     assert!(report["settings"].as_array().unwrap().len() >= 3, "{report}");
     // Raw and hybrid are those of the evaluation without training.
@@ -324,7 +327,10 @@ fn a_projection_is_taught_by_one_split_and_judged_by_another() {
     let difference = report["projection"]["ndcg_at_10"]["value"].as_f64().unwrap() - report["raw"]["ndcg_at_10"]["value"].as_f64().unwrap();
     assert!((report["gain"]["value"].as_f64().unwrap() - difference).abs() < 1e-9, "{report}");
     let ran = place.run(["eval", "beir", "--model", "./model", "set", "--train", "train"]);
-    assert!(ran.success().text().contains("kept out: all test queries and their judgements; shared: the corpus, with 0 of the 30"), "{ran}");
+    assert!(
+        ran.success().text().contains("kept out: all test queries and their judgements; shared: the corpus, with 0 of the 30"),
+        "{ran}"
+    );
 }
 
 #[test]
@@ -340,5 +346,9 @@ fn what_cannot_teach_is_refused_before_anything_is_embedded() {
     train += "q0\tnowhere\t1\nq3\td3\t1\nnobody\td1\t1\n";
     place.write("set/qrels/train.tsv", train);
     let ground = place.run(["eval", "beir", "--model", "./model", "set", "--train", "--json"]).json()["ground"].take();
-    assert_eq!((&ground["labels_to_nowhere"], &ground["queries_left_out"], &ground["pairs"]), (&json!(2), &json!(1), &json!(90)), "{ground}");
+    assert_eq!(
+        (&ground["labels_to_nowhere"], &ground["queries_left_out"], &ground["pairs"]),
+        (&json!(2), &json!(1), &json!(90)),
+        "{ground}"
+    );
 }

@@ -250,7 +250,12 @@ fn history(groups: usize, together: bool) -> Place {
     for round in 0..2 {
         for pair in &files {
             for (path, end) in pair {
-                place.write(path, format!("# The {end} of {path}, written down in words that no other file of this project has.\nVALUE = '{path} {round}'\n"));
+                place.write(
+                    path,
+                    format!(
+                        "# The {end} of {path}, written down in words that no other file of this project has.\nVALUE = '{path} {round}'\n"
+                    ),
+                );
                 place.git(&["add", path]);
                 if !together {
                     place.git(&["commit", "-q", "-m", "one file"]);
@@ -302,7 +307,10 @@ fn calls_that_lead_nowhere() {
     place.run(["scrape"]).success();
     let text = place.run(["oxidize"]).text();
     assert!(text.contains("projection calls (low-rank): not published"), "{text}");
-    assert!(text.contains("at least 10 are needed; 0 symbols and 0 calls between them are known") || text.contains("none leads from one"), "{text}");
+    assert!(
+        text.contains("at least 10 are needed; 0 symbols and 0 calls between them are known") || text.contains("none leads from one"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -311,7 +319,9 @@ fn a_project_of_one_session_or_of_one_text() {
     place.write(".gitignore", "/model/\n");
     crate::harness::tiny_model(&place.path("model"));
     recipe(&place, "");
-    let sections: String = (0..12).map(|at| format!("## Part {}\n\nThe part named {} says something of its own at length.\n\n", name(at), name(at * 7))).collect();
+    let sections: String = (0..12)
+        .map(|at| format!("## Part {}\n\nThe part named {} says something of its own at length.\n\n", name(at), name(at * 7)))
+        .collect();
     place.write("notes/one.md", format!("# Session: one\n\n**Started**: 2025-02-01T10:00:00Z\n\n{sections}"));
     place.run(["scrape"]).success();
     let text = place.run(["oxidize"]).text();
@@ -330,7 +340,16 @@ fn the_report_is_one_page() {
     let place = oxidized("");
     place.run(["oxidize", "--report", "out/report.html"]).success();
     let page = String::from_utf8(place.read("out/report.html")).unwrap();
-    for part in ["<!DOCTYPE html>", "1 projection, ", "raw vectors", "PCA of its size", "hybrid with it", "gate-1", "quality-1", "When a projection is published"] {
+    for part in [
+        "<!DOCTYPE html>",
+        "1 projection, ",
+        "raw vectors",
+        "PCA of its size",
+        "hybrid with it",
+        "gate-1",
+        "quality-1",
+        "When a projection is published",
+    ] {
         assert!(page.contains(part), "{part} is not in the page");
     }
     assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"), "it fetches nothing");

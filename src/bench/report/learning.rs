@@ -127,7 +127,12 @@ fn part(number: usize, learnt: &Learnt<'_>) -> Element {
         (true, false) => "published without the gate",
         (false, _) => "not published",
     };
-    let facts = [("State", state.to_owned()), ("Shape", learnt.shape.clone()), ("Pairs", learnt.sources.clone()), ("Learnt from", learnt.grounds.clone())];
+    let facts = [
+        ("State", state.to_owned()),
+        ("Shape", learnt.shape.clone()),
+        ("Pairs", learnt.sources.clone()),
+        ("Learnt from", learnt.grounds.clone()),
+    ];
     let facts = facts.into_iter().filter(|(_, fact)| !fact.is_empty());
     let section = section(&format!("projection-{number}"), learnt.name).child(list("facts", facts));
     let Some(verdict) = learnt.verdict.filter(|verdict| verdict.projection.is_some()) else {
@@ -175,10 +180,16 @@ fn table(verdict: &Verdict) -> Element {
 /// When a projection is published, in plain words.
 fn rule() -> Element {
     let rules = [
-        ("Published", "It finds more than raw vectors do on groups that it has not seen, beyond the interval; or it is smaller and not worse, which is a win of memory."),
+        (
+            "Published",
+            "It finds more than raw vectors do on groups that it has not seen, beyond the interval; or it is smaller and not worse, which is a win of memory.",
+        ),
         ("Same size", "If it is smaller, it also beats a PCA, the first numbers, and chance, all of its size: else cutting would do."),
         ("Table", "Where a table answers the same questions (files that change together, calls), it beats that too."),
-        ("Hybrid", "Search fuses words and vectors. Where that gets clearly worse with the projection it is refused. BM25 alone is shown and does not decide."),
+        (
+            "Hybrid",
+            "Search fuses words and vectors. Where that gets clearly worse with the projection it is refused. BM25 alone is shown and does not decide.",
+        ),
         ("Refused", "Search uses raw vectors, as if there were no projection."),
     ];
     section("rule", "When a projection is published").child(list("terms", rules.map(|(term, text)| (term, text.to_owned()))))
@@ -286,13 +297,21 @@ mod tests {
         );
         // Three charts, each drawn twice.
         assert_eq!(check(&page), 6);
-        for part in ["2 projections, 1 published", "Published: it beats raw vectors.", "Not trained: there are 3 pairs", "PCA of its size", "+5.00", "+3.00 to +7.00"] {
+        for part in [
+            "2 projections, 1 published",
+            "Published: it beats raw vectors.",
+            "Not trained: there are 3 pairs",
+            "PCA of its size",
+            "+5.00",
+            "+3.00 to +7.00",
+        ] {
             assert!(page.contains(part), "{part} is not there");
         }
         assert!(!page.contains("table lookup</"), "there was no table");
         assert!(!page.contains("<script"));
         if let Some(folder) = std::env::var_os("PATINA_REPORT_PAGES") {
-            crate::fs::write_atomic(&std::path::Path::new(&folder).join("learning.html"), |out| out.write_all(page.as_bytes())).expect("written");
+            crate::fs::write_atomic(&std::path::Path::new(&folder).join("learning.html"), |out| out.write_all(page.as_bytes()))
+                .expect("written");
         }
         assert_eq!(check(&learning(&[], &[])), 0);
     }

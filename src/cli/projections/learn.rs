@@ -36,9 +36,9 @@ pub(super) fn learn(plan: &ProjectionPlan, ground: &Ground<'_>, outcome: &mut Ou
             return Ok(None);
         }
     };
-    let chunks: Vec<Chunk> = ground.sample.chunks.iter().chain(&made.questions).cloned().collect();
+    let chunks: Vec<&Chunk> = ground.sample.chunks.iter().chain(&made.questions).collect();
     for split in &splits {
-        pairs::check_units(split, &chunks, made.unit)?;
+        pairs::check_units(split, chunks.iter().copied(), made.unit)?;
     }
     outcome.questions = made.questions.len();
     let class = Class::new(plan, ground, &made, chunks, &commits, &symbols, &edges)?;
@@ -90,7 +90,7 @@ fn missing(plan: &ProjectionPlan, material: &Material<'_>, made: &Pairs) -> Stri
 struct Class<'a> {
     plan: &'a ProjectionPlan,
     ground: &'a Ground<'a>,
-    chunks: Vec<Chunk>,
+    chunks: Vec<&'a Chunk>,
     vectors: Vectors,
     /// Row by row: the number of its group.
     groups: Vec<usize>,
@@ -109,7 +109,7 @@ impl<'a> Class<'a> {
         plan: &'a ProjectionPlan,
         ground: &'a Ground<'a>,
         made: &Pairs,
-        chunks: Vec<Chunk>,
+        chunks: Vec<&'a Chunk>,
         commits: &'a [Commit],
         symbols: &'a [Symbol],
         edges: &'a [CallEdge],
@@ -120,10 +120,9 @@ impl<'a> Class<'a> {
             return Err(Error::bug(format!("{} questions have {} vectors", texts.len(), asked.len())));
         }
         let questions = made.questions.iter().map(|question| question.id).zip(asked.iter().map(Vec::as_slice));
-        let all: Vec<(u64, &[f32])> =
-            ground.sample.vectors.iter().map(|(id, vector)| (*id, vector.as_slice())).chain(questions).collect();
+        let all: Vec<(u64, &[f32])> = ground.sample.vectors.iter().map(|(id, vector)| (*id, vector.as_slice())).chain(questions).collect();
         let vectors = Vectors::new(plan.input, &all)?;
-        let by_id: HashMap<u64, &Chunk> = chunks.iter().map(|chunk| (chunk.id, chunk)).collect();
+        let by_id: HashMap<u64, &Chunk> = chunks.iter().map(|chunk| (chunk.id, *chunk)).collect();
         let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
         let mut groups = Vec::with_capacity(vectors.len());
         for row in 0..vectors.len() {
@@ -221,13 +220,17 @@ impl<'a> Class<'a> {
 
     fn judge(&self, folds: &[Fold<'_>], split: &Split, job: Job<'_>) -> Result<crate::train::Verdict> {
         let (vectors, store) = (&self.vectors, self.ground.store);
-        let texts: HashMap<u64, &Chunk> = self.chunks.iter().map(|chunk| (chunk.id, chunk)).collect();
+        let texts: HashMap<u64, &Chunk> = self.chunks.iter().map(|chunk| (chunk.id, *chunk)).collect();
         let words = |row: usize, limit: usize| -> Result<Vec<usize>> {
             let Some(chunk) = texts.get(&vectors.id_of(row)) else { return Ok(Vec::new()) };
             let Some(expression) = lexical::match_expression(&lexical::terms(&chunk.embed_text())) else { return Ok(Vec::new()) };
             let found = store.lexical(&expression, if self.restricted { DEEPER * limit } else { limit })?;
             let rows = found.into_iter().filter_map(|(id, _)| vectors.row_of(id));
-            Ok(if self.restricted { rows.filter(|row| self.candidates.binary_search(row).is_ok()).take(limit).collect() } else { rows.collect() })
+            Ok(if self.restricted {
+                rows.filter(|row| self.candidates.binary_search(row).is_ok()).take(limit).collect()
+            } else {
+                rows.collect()
+            })
         };
         let known = match self.plan.pairs[..] {
             [PairSource::Temporal] if self.temporal => Some(self.co_changes_before(split)),
@@ -274,7 +277,8 @@ impl<'a> Class<'a> {
     /// For each function's row the rows of the functions that it calls, as far as neither is held out: those are as if nobody had scraped
     /// them. (What is scraped the table answers exactly, and needs no projection.)
     fn calls_of_others(&self, folds: &[Fold<'_>]) -> HashMap<usize, Vec<usize>> {
-        let held_out: HashSet<usize> = folds.iter().flat_map(|fold| fold.test.iter().flat_map(|pair| [pair.anchor, pair.positive])).collect();
+        let held_out: HashSet<usize> =
+            folds.iter().flat_map(|fold| fold.test.iter().flat_map(|pair| [pair.anchor, pair.positive])).collect();
         let place: HashMap<u64, usize> =
             self.symbols.iter().filter_map(|symbol| Some((symbol.id, self.vectors.row_of(symbol.chunk?)?))).collect();
         let mut calls: HashMap<usize, BTreeMap<usize, usize>> = HashMap::new();

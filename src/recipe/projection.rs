@@ -218,7 +218,7 @@ pub(super) fn resolve(
         sides,
         hard_negatives: check.whole("hard_negatives", section.hard_negatives.as_ref(), 0, 0, MAX_HARD_NEGATIVES)?,
         matryoshka,
-        distillation: check.number("distillation", section.distillation.as_ref(), 0.0, 0.0, 1000.0)?,
+        distillation: check.number("distillation", section.distillation.as_ref(), 0.0, 0.0, 1e6)?,
         epochs: check.whole("epochs", section.epochs.as_ref(), 10, 1, MAX_EPOCHS)?,
         // One pair has no in-batch negative.
         batch_size: check.whole("batch_size", section.batch_size.as_ref(), 32, 2, MAX_BATCH)?,

@@ -227,6 +227,7 @@ fn every_field_has_its_place_in_the_rule() {
         // The vectors come to the same sketch: the links of the graph differ, no more.
         "/made/index/sha256",
         "/made/projections/0/index/sha256",
+        "/made/projections/0/reason",
         "/made/projections/0/metrics/queries",
         "/made/projections/0/metrics/ndcg",
     ];

@@ -368,7 +368,7 @@ fn smaller_sizes_are_trained_where_they_are_asked_for() {
         questions.ndcg(&questions.rank(&vectors, &|rows| rows.to_owned(), Job::silent()).expect("ranked"))
     };
     let (plain, nested) = (first(vec![]), first(vec![8]));
-    assert!(nested > plain + 0.05, "{nested} is not better than {plain}");
+    assert!(nested > 1.5 * plain, "{nested} is not better than {plain}");
 }
 
 #[test]

@@ -337,9 +337,24 @@ fn a_projection_is_taught_by_one_split_and_judged_by_another() {
 fn what_cannot_teach_is_refused_before_anything_is_embedded() {
     let place = place();
     taught(&place, 40);
-    snap!(place.run(["eval", "beir", "--model", "./model", "set", "--train"]), @"");
-    snap!(place.run(["eval", "beir", "--model", "./model", "set", "--train", "test"]), @"");
-    snap!(place.run(["eval", "beir", "--model", "./model", "set", "--train", "dev"]), @"");
+    snap!(place.run(["eval", "beir", "--model", "./model", "set", "--train"]), @r#"
+    exit 2
+    --- stderr
+    error: set: the split "train" has 30 separate training queries, and at least 50 are needed
+    hint: evaluate without --train, or take a split with more judgements
+    "#);
+    snap!(place.run(["eval", "beir", "--model", "./model", "set", "--train", "test"]), @r#"
+    exit 2
+    --- stderr
+    error: set: "test" cannot both teach and judge
+    hint: name another split: --train train --split test
+    "#);
+    snap!(place.run(["eval", "beir", "--model", "./model", "set", "--train", "dev"]), @r#"
+    exit 2
+    --- stderr
+    error: set/qrels/dev.tsv: the data set has no split "dev"
+    hint: splits that are there: test, train
+    "#);
     // Labels that lead nowhere, and a training query that is a test query.
     taught(&place, 120);
     let mut train = String::from_utf8(place.read("set/qrels/train.tsv")).unwrap();

@@ -294,7 +294,16 @@ fn files_that_change_together_are_judged_against_the_table() {
 fn a_history_in_which_nothing_changes_together() {
     let place = history(4, false);
     place.run(["scrape"]).success();
-    snap!(place.run(["oxidize"]), @"");
+    snap!(place.run(["oxidize"]), @r#"
+    exit 0
+    --- stdout
+    ./model/ on ONNX Runtime (f32), 64 dimensions
+    25 chunks, 17 texts embedded
+    index built
+    projection temporal (linear): not published
+      not trained: there are 0 separate groups (sessions, documents, files) with pairs, and at least 10 are needed; of 16 commits 16 touch an indexed file, and no two of those files changed together twice in commits of at most 30 files
+    lockfile written: .patina/oxidize.lock
+    "#);
 }
 
 #[test]
@@ -356,5 +365,10 @@ fn the_report_is_one_page() {
     // The same state is the same page.
     place.run(["oxidize", "--report", "out/again.html"]).success();
     assert_eq!(String::from_utf8(place.read("out/again.html")).unwrap(), page);
-    snap!(place.run(["oxidize", "--report", "out"]), @"");
+    snap!(place.run(["oxidize", "--report", "out"]), @r#"
+    exit 2
+    --- stderr
+    error: out: the report is a folder
+    hint: name a file in it
+    "#);
 }

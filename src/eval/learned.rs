@@ -462,3 +462,31 @@ fn embed(
     job.progress.end("");
     Ok(vectors)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figure(low: f64, high: f64) -> Figure {
+        Figure { value: (low + high) / 2.0, low, high }
+    }
+
+    #[test]
+    fn queries_that_share_a_document_are_one_group() {
+        let labels = [(4, 10), (7, 11), (9, 10), (9, 12), (2, 12), (5, 13)];
+        assert_eq!(groups(&labels), BTreeMap::from([(2, 2), (4, 2), (5, 5), (7, 7), (9, 2)]));
+        assert!(groups(&[]).is_empty());
+    }
+
+    #[test]
+    fn the_verdict_says_whether_and_why_not() {
+        let sure = figure(0.005, 0.02);
+        assert!(verdict(&figure(0.002, 0.02), &sure, 300).starts_with("it beats raw vectors beyond the interval (+0.20 to +2.00 points"));
+        let noise = verdict(&figure(-0.004, 0.016), &sure, 300);
+        assert!(noise.contains("does not clearly beat") && noise.contains("with 300 test queries only about 1.0 points"), "{noise}");
+        let nothing = verdict(&figure(-0.004, 0.016), &figure(-0.01, 0.01), 300);
+        assert!(nothing.contains("there is too little to learn from these labels"), "{nothing}");
+        let worse = verdict(&figure(-0.02, -0.001), &sure, 300);
+        assert!(worse.contains("does not hold for the test's questions"), "{worse}");
+    }
+}

@@ -314,6 +314,11 @@ fn learned_text(report: &LearnedReport, style: &Style) -> String {
     ] {
         out += &format!("{what:<32} {}\n", gain(figure));
     }
+    if let Some(fresh) = &report.fresh_gain {
+        let queries = number(report.fresh_queries);
+        out +=
+            &format!("of these, the {queries} queries whose documents were no answers in training: {} against raw vectors\n", gain(fresh));
+    }
     let verdict = if report.gain.low > 0.0 { style.good(&report.verdict) } else { style.bad(&report.verdict) };
     out + &format!("{verdict}\n") + &speed_line(&report.speed, style)
 }

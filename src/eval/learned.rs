@@ -202,7 +202,7 @@ pub fn evaluate(set: &BeirSet, taught: &BeirSet, engine: EngineReport, embedder:
         trained_on: taught.split.clone(),
         engine,
         files: [set.files.clone(), taught.files.clone()],
-        verdict: verdict(&gain, &settings[chosen].gain, set.queries.len()),
+        verdict: verdict(&gain, &settings[chosen].gain, set.queries.len(), fresh_gain.as_ref().map(|gain: &Figure| (fresh.len(), gain))),
         ground,
         settings,
         chosen,
@@ -227,11 +227,22 @@ pub fn check(set: &BeirSet, taught: &BeirSet) -> Result<()> {
     pairs(set, taught).map(|_| ())
 }
 
-/// Whether it helped, and if not, why not.
-fn verdict(gain: &Figure, expected: &Figure, queries: usize) -> String {
+/// Whether it helped, and if not, why not. `fresh` is the gain on the queries whose documents were no answers in training, and how many
+/// these are.
+fn verdict(gain: &Figure, expected: &Figure, queries: usize, fresh: Option<(usize, &Figure)>) -> String {
     let points = |value: f64| format!("{:+.2}", 100.0 * value);
     if gain.low > 0.0 {
-        return format!("it beats raw vectors beyond the interval ({} to {} points of nDCG@10)", points(gain.low), points(gain.high));
+        let sure = format!("it beats raw vectors beyond the interval ({} to {} points of nDCG@10)", points(gain.low), points(gain.high));
+        return match fresh {
+            Some((_, fresh)) if fresh.low > 0.0 => format!("{sure}, and on questions whose documents were no answers in training too"),
+            Some((count, fresh)) if count < queries => format!(
+                "{sure}, but not on the {count} questions whose documents were no answers in training ({} to {}): what it learnt is mostly \
+                 which documents answer",
+                points(fresh.low),
+                points(fresh.high)
+            ),
+            _ => sure,
+        };
     }
     let half = 100.0 * (gain.high - gain.low) / 2.0;
     let why = if gain.high < 0.0 {
@@ -498,12 +509,16 @@ mod tests {
     #[test]
     fn the_verdict_says_whether_and_why_not() {
         let sure = figure(0.005, 0.02);
-        assert!(verdict(&figure(0.002, 0.02), &sure, 300).starts_with("it beats raw vectors beyond the interval (+0.20 to +2.00 points"));
-        let noise = verdict(&figure(-0.004, 0.016), &sure, 300);
+        let won = |fresh: Option<(usize, &Figure)>| verdict(&figure(0.002, 0.02), &sure, 300, fresh);
+        assert_eq!(won(None), "it beats raw vectors beyond the interval (+0.20 to +2.00 points of nDCG@10)");
+        assert!(won(Some((100, &sure))).ends_with("were no answers in training too"));
+        let popular = won(Some((100, &figure(-0.006, 0.013))));
+        assert!(popular.contains("but not on the 100 questions") && popular.contains("(-0.60 to +1.30)"), "{popular}");
+        let noise = verdict(&figure(-0.004, 0.016), &sure, 300, None);
         assert!(noise.contains("does not clearly beat") && noise.contains("with 300 test queries only about 1.0 points"), "{noise}");
-        let nothing = verdict(&figure(-0.004, 0.016), &figure(-0.01, 0.01), 300);
+        let nothing = verdict(&figure(-0.004, 0.016), &figure(-0.01, 0.01), 300, None);
         assert!(nothing.contains("there is too little to learn from these labels"), "{nothing}");
-        let worse = verdict(&figure(-0.02, -0.001), &sure, 300);
+        let worse = verdict(&figure(-0.02, -0.001), &sure, 300, None);
         assert!(worse.contains("does not hold for the test's questions"), "{worse}");
     }
 }

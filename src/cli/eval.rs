@@ -15,6 +15,7 @@ use crate::embed::select::Purpose;
 use crate::embed::{Embedder, Settings, TextKind};
 use crate::error::{Error, Result};
 use crate::eval::beir::{BeirSet, Counts};
+use crate::eval::learned::{self, LearnedReport};
 use crate::eval::retrieval::{self, RetrievalReport};
 use crate::eval::sts::{StsReport, StsSet};
 use crate::eval::{EngineReport, Figure, Speed};
@@ -55,6 +56,10 @@ pub(super) struct Beir {
     /// How documents are found: vector, lexical (words only; needs no model), or hybrid (both, fused as scry fuses them).
     #[arg(long, default_value = "vector")]
     mode: String,
+    /// Also train a projection of questions on the judgements of another split (`train` if none is named), choose its settings by
+    /// cross-validation there, and judge it once on --split: against raw vectors, and fused with words.
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "train", conflicts_with_all = ["mode", "run"])]
+    train: Option<String>,
     /// Write the rankings to this file too, as a run of TREC.
     #[arg(long, value_name = "FILE")]
     run: Option<PathBuf>,
@@ -144,6 +149,15 @@ fn beir(context: &Context, arguments: Beir) -> Result<()> {
     }
     for note in notes(&set.counts) {
         context.report.note(&format!("note: {note}"));
+    }
+    if let Some(split) = &arguments.train {
+        let taught = BeirSet::read(&arguments.folder, split, job)?;
+        learned::check(&set, &taught)?;
+        let (name, settings) = arguments.model.settings(context)?;
+        let mut embedder = Embedder::open(settings.clone())?;
+        let engine = EngineReport::new(&name, &settings, &embedder);
+        let report = learned::evaluate(&set, &taught, engine, &mut embedder, job)?;
+        return deliver(context, arguments.model.output.as_deref(), &report, |style| learned_text(&report, style));
     }
     let (report, rankings) = match mode {
         Mode::Lexical => {
@@ -253,6 +267,70 @@ fn beir_text(report: &RetrievalReport, style: &Style) -> String {
         Some(speed) => out + &speed_line(speed, style),
         None => out + &format!("{}\n", style.dim(&format!("in {:.1} s", report.seconds))),
     }
+}
+
+fn learned_text(report: &LearnedReport, style: &Style) -> String {
+    let number = |n: usize| count(n as u64);
+    let ground = &report.ground;
+    let title =
+        format!("{} ({}), trained on {}: {} queries", report.folder.display(), report.split, report.trained_on, number(report.queries));
+    let mut out = format!("{}\n", style.bold(&title));
+    out += &engine_line(&report.engine, style);
+    out += &format!(
+        "learnt from {} queries ({} groups) with {} relevant documents, and {} titles\n",
+        number(ground.queries),
+        number(ground.groups),
+        number(ground.pairs),
+        number(ground.titles)
+    );
+    out += &format!(
+        "kept out: all test queries and their judgements; shared: the corpus, with {} of the {} documents that the test asks for\n",
+        number(ground.documents_shared),
+        number(ground.documents_of_test)
+    );
+    for (n, what) in [
+        (ground.queries_left_out, "training queries are test queries too, and were left out"),
+        (ground.labels_to_nowhere, "labels lead to no query or document of the set, and were left out"),
+    ] {
+        if n > 0 {
+            out += &format!("{} {what}\n", number(n));
+        }
+    }
+    let gain = |figure: &Figure| {
+        let [value, low, high] = [figure.value, figure.low, figure.high].map(|value| 100.0 * value);
+        format!("{value:+.2} ({low:+.2} to {high:+.2})")
+    };
+    out += &format!("{}\n", style.dim("settings, low-rank              gain in nDCG@10 on held-out training queries"));
+    for (at, setting) in report.settings.iter().enumerate() {
+        let what = format!("rank {}, {} epochs{}", setting.rank, setting.epochs, if setting.titles { ", titles" } else { "" });
+        let chosen = if at == report.chosen { "  chosen" } else { "" };
+        out += &format!("{what:<30}  {}{chosen}\n", gain(&setting.gain));
+    }
+    out += &format!("{}\n", style.dim("on the test    nDCG@10   MRR@10  recall@10  recall@100"));
+    for (name, of) in [
+        ("raw vectors", &report.raw),
+        ("projection", &report.projection),
+        ("BM25", &report.lexical),
+        ("hybrid", &report.hybrid),
+        ("hybrid with it", &report.hybrid_with),
+    ] {
+        let [ndcg, mrr, recall, deep] = [of.ndcg_at_10, of.mrr_at_10, of.recall_at_10, of.recall_at_100].map(|figure| 100.0 * figure.value);
+        out += &format!("{name:<14} {ndcg:>7.2}  {mrr:>7.2}    {recall:>7.2}     {deep:>7.2}\n");
+    }
+    for (what, figure) in [
+        ("projection against raw vectors", &report.gain),
+        ("projection against hybrid", &report.against_hybrid),
+        ("hybrid with it against without", &report.hybrid_gain),
+    ] {
+        out += &format!("{what:<32} {}\n", gain(figure));
+    }
+    if let Some(fresh) = &report.fresh_gain {
+        let queries = number(report.fresh_queries);
+        out +=
+            &format!("of these, the {queries} queries whose documents were no answers in training: {} against raw vectors\n", gain(fresh));
+    }
+    let verdict = if report.gain.low > 0.0 { style.good(&report.verdict) } else { style.bad(&report.verdict) };
+    out + &format!("{verdict}\n") + &speed_line(&report.speed, style)
 }
 
 fn engine_line(engine: &EngineReport, style: &Style) -> String {

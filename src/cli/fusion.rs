@@ -20,7 +20,7 @@ use crate::progress::Job;
 use crate::recipe::lock::FusionPins;
 use crate::recipe::{FusionPlan, ProjectionPlan};
 use crate::search::fusion::By;
-use crate::search::{Exact, Weights};
+use crate::search::{Exact, VectorIndex, Weights};
 use crate::store::Store;
 
 /// Bytes of a record that are read.
@@ -165,6 +165,8 @@ fn chosen(setup: &Setup, store: &Store, job: Job<'_>) -> Result<(Choice, Option<
     let opened = joined.map(|plan| projections::open(plan, &setup.embeddings, &setup.fingerprint, store, Depth::Stamps)).transpose()?;
     let projections = match (joined, &opened) {
         (Some(plan), Some((projection, index))) => {
+            // A projection of questions alone has no index: its questions are asked of raw documents.
+            let index = index.as_ref().map_or(&base as &dyn VectorIndex, |index| index as &dyn VectorIndex);
             vec![Projected { name: plan.name.clone(), note: String::new(), projection, index }]
         }
         _ => Vec::new(),

@@ -1,21 +1,25 @@
 //! `patina oxidize`: vectors, index, and the recipe's projections.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::bench::report::learning;
 use crate::cli::Context;
 use crate::cli::fusion::{self, Record};
 use crate::cli::measured::{self, Texts};
 use crate::cli::pins::{self, Depth, Kept, Pinned};
 use crate::cli::project::Project;
 use crate::cli::projections::{self, Ground, Outcome, Sample};
-use crate::cli::report::{Style, plural};
+use crate::cli::report::{Style, count, plural};
 use crate::cli::setup::{self, Overrides, Setup};
 use crate::cli::verdicts;
+use crate::cli::{Context, VERSION};
 use crate::embed::select::{Choice, Purpose};
 use crate::embed::{Embedder, Input, Order, TextKind};
 use crate::error::{Error, ErrorKind, Result};
+use crate::fs;
 use crate::index::{Change, Index};
 use crate::progress::Job;
 use crate::store::{Chunk, Store};
@@ -39,6 +43,9 @@ pub(super) struct Arguments {
     /// Fail unless everything is what .patina/oxidize.lock pins: before anything is made, and again when it is.
     #[arg(long)]
     locked: bool,
+    /// Write what became of the projections to this file, as one HTML page with learning curves and the gate's comparisons.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 /// What a run did.
@@ -63,6 +70,9 @@ struct Summary {
 
 pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let project = Project::find(context.project.as_deref())?;
+    if let Some(path) = arguments.report.as_ref().filter(|path| path.is_dir()) {
+        return Err(Error::usage("the report is a folder").at(path).hint("name a file in it"));
+    }
     let progress = context.report.progress();
     let job = Job::new(progress.as_ref(), &context.cancel);
     let lock = arguments.locked.then(|| pins::locked(&project, Depth::Bytes, job)).transpose()?;
@@ -124,6 +134,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
             };
         }
         let mut sample = None;
+        let embed = |texts: &[String]| embed_questions(texts, &setup, job);
         for plan in &setup.plan.projections {
             if let Some(outcome) = kept.remove(&plan.name) {
                 outcomes.push(outcome);
@@ -140,6 +151,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
                 fingerprint: &setup.fingerprint,
                 content_hash,
                 embeddings: &setup.embeddings,
+                embed: &embed,
             };
             outcomes.push(projections::make(plan, &ground, job)?);
         }
@@ -172,7 +184,44 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         fusion,
         lockfile,
     };
+    if let Some(path) = &arguments.report {
+        let page = page(&project, &summary);
+        fs::write_atomic(path, |out| out.write_all(page.as_bytes()))?;
+    }
     context.report.result(&summary, |style| text(&summary, why.as_deref(), style))
+}
+
+/// The report of the run's projections.
+fn page(project: &Project, summary: &Summary) -> String {
+    let facts = vec![
+        ("Project", project.root.file_name().map_or_else(|| ".".to_owned(), |name| name.to_string_lossy().into_owned())),
+        ("Model", format!("{}, {} dimensions, {}", summary.embedding_model, summary.dimensions, summary.precision)),
+        ("Runtime", format!("{}", summary.runtime.runtime)),
+        ("Chunks", count(summary.chunks as u64)),
+        ("Patina", VERSION.to_owned()),
+    ];
+    learning(&facts, &summary.projections.iter().map(Outcome::shown).collect::<Vec<_>>())
+}
+
+/// Vectors of texts that ask, all at once and in their order: the same texts give the same bytes. They are not kept: they are few, and
+/// belong to no chunk.
+fn embed_questions(texts: &[String], setup: &Setup, job: Job<'_>) -> Result<Vec<Vec<f32>>> {
+    let mut embedder = Embedder::open(setup.settings.clone())?;
+    job.progress.begin("embedding questions", Some(texts.len() as u64), "texts");
+    let mut vectors = vec![Vec::new(); texts.len()];
+    embedder.embed(
+        texts.iter().map(|text| Ok(Input::Text(text.clone()))),
+        TextKind::Query,
+        Order::AsComputed,
+        job,
+        |number| format!("the question {:?}", texts[number]),
+        |number, vector| {
+            vectors[number] = vector.to_vec();
+            Ok(())
+        },
+    )?;
+    job.progress.end("");
+    Ok(vectors)
 }
 
 /// Under a lockfile a damaged file is an error: mended without a word, nobody would know that it was another.

@@ -11,11 +11,13 @@ use crate::embed::select;
 use crate::embed::{Settings, VECTORS_VERSION};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Index, Manifest, sketch, usearch_version};
+use crate::metrics::Interval;
 use crate::model::{Cache, HashedFile, Identity, ModelFolder, ModelRef};
 use crate::progress::Job;
+use crate::recipe::Sides;
 use crate::recipe::lock::{
-    Difference, FilePins, IndexPins, LOCK_VERSION, Lock, Made, Metrics, ModelPins, ProjectionPins, RecipePins, RuntimePins, Seed,
-    SourcePins, Versions,
+    AgainstPins, Difference, FilePins, IndexPins, LOCK_VERSION, Lock, Made, Metrics, ModelPins, ProjectionPins, RecipePins, RuntimePins,
+    Seed, SourcePins, Versions,
 };
 use crate::store::{Census, Store, StoredVectors, sqlite_version};
 use crate::train::Verdict;
@@ -116,13 +118,16 @@ impl Pinned<'_> {
             let index = match outcome.published {
                 true => {
                     let (_, index) = projections::open(plan, &setup.embeddings, &setup.fingerprint, store, depth)?;
-                    Some(index_pins(&index, &counted, known.and_then(|projection| projection.index.as_ref()), &setup.vectors(store)?)?)
+                    let known = known.and_then(|projection| projection.index.as_ref());
+                    index.map(|index| index_pins(&index, &counted, known, &setup.vectors(store)?)).transpose()?
                 }
                 false => None,
             };
             projections.push(ProjectionPins {
                 name: outcome.name,
                 published: outcome.published,
+                reason: outcome.reason,
+                sides: (plan.sides == Sides::Query).then(|| plan.sides.name().to_owned()),
                 dimensions: outcome.output_dim,
                 sha256: outcome.sha256.filter(|_| outcome.published),
                 index,
@@ -325,6 +330,34 @@ fn metrics(verdict: &Verdict) -> Metrics {
         mrr: figures.and_then(|figures| finite(figures.mrr.mean)),
         recall: figures.and_then(|figures| finite(figures.recall.mean)),
         raw_ndcg: verdict.raw.as_ref().and_then(|raw| finite(raw.figures.ndcg.mean)),
-        gain: gain.map(|gain| [gain.mean, gain.low, gain.high]).filter(|gain| gain.iter().all(|value| value.is_finite())),
+        gain: gain.and_then(ends),
+        against: against(verdict),
     }
+}
+
+/// What else the projection was compared with, in the order of the verdict's table.
+fn against(verdict: &Verdict) -> Vec<AgainstPins> {
+    let systems = [
+        ("pca", verdict.pca),
+        ("first-numbers", verdict.cut),
+        ("random", verdict.random),
+        ("table", verdict.table),
+        ("bm25", verdict.lexical),
+    ];
+    let mut all: Vec<AgainstPins> = systems
+        .into_iter()
+        .filter_map(|(system, comparison)| {
+            let comparison = comparison?;
+            Some(AgainstPins { system: system.to_owned(), ndcg: comparison.figures.ndcg.mean, gain: ends(comparison.gain.ndcg)? })
+        })
+        .collect();
+    if let Some((hybrid, gain)) = verdict.hybrid.and_then(|hybrid| Some((hybrid, ends(hybrid.gain.ndcg)?))) {
+        all.push(AgainstPins { system: "hybrid".to_owned(), ndcg: hybrid.without.ndcg.mean, gain });
+    }
+    all
+}
+
+/// Mean and ends, if they can be written.
+fn ends(gain: Interval) -> Option<[f64; 3]> {
+    Some([gain.mean, gain.low, gain.high]).filter(|gain| gain.iter().all(|value| value.is_finite()))
 }

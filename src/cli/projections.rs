@@ -1,29 +1,28 @@
 //! Training, judging and publishing one projection of the recipe, and what is kept of it.
 
-use std::collections::{BTreeSet, HashMap};
+mod learn;
+
 use std::path::Path;
 
+pub(super) use learn::trained_on;
 use serde::{Deserialize, Serialize};
 
+use crate::bench::report::Learnt;
 use crate::cli::pins::Depth;
 use crate::cli::project::Embeddings;
 use crate::cli::report::count;
 use crate::cli::setup::Setup;
+use crate::cli::verdicts;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
 use crate::index::{Expected, Index, Source, keys_path, manifest_path, stamp_path};
-use crate::pairs::{self, Fractions};
 use crate::progress::Job;
-use crate::recipe::{Architecture as RecipeArchitecture, Loss as RecipeLoss, PairSource, ProjectionPlan, Scalar};
-use crate::search::lexical;
+use crate::recipe::{ProjectionPlan, Scalar, Sides};
 use crate::store::{Chunk, Store, StoredVectors};
-use crate::train::{Architecture, History, Loss, Projection, TrainConfig, Trial, Vectors, Verdict, judge, train};
+use crate::train::{History, Projection, Verdict};
 
 /// Raised when a change of Patina's own makes other projections of the same input.
-pub(super) const TRAINING_VERSION: u32 = 1;
-
-/// BM25 is asked for the verdict's table as long as there are no more held-out questions than this: each costs some milliseconds.
-const LEXICAL_QUESTIONS: usize = 1000;
+pub(super) const TRAINING_VERSION: u32 = 2;
 
 /// Chunks that a projection is trained and judged on, at most: with vectors of 1,024 numbers and their texts some 700 MB.
 const MOST_CHUNKS: usize = 100_000;
@@ -38,22 +37,37 @@ pub(super) struct Outcome {
     pub inputs: String,
     /// The name in the recipe.
     pub name: String,
-    /// `mlp-2layer`, `linear` or `residual`.
+    /// `mlp-2layer`, `linear`, `residual` or `low-rank`.
     pub architecture: String,
+    /// Where its pairs came from: `semantic`, `temporal`, `dependency`.
+    #[serde(default)]
+    pub sources: Vec<String>,
+    /// `both`, or `query` if documents stay raw.
+    #[serde(default)]
+    pub sides: String,
     /// Whether search uses it.
     pub published: bool,
     /// Whether the recipe asks for the gate.
     pub gate: bool,
     /// One sentence for people.
     pub reason: String,
-    /// Pairs to train on, to stop by, and to judge by.
+    /// Pairs to train on, to stop by, and to judge by; with folds those of the first.
     pub pairs: Option<[usize; 3]>,
     /// Separate groups of the same.
     pub groups: Option<[usize; 3]>,
+    /// In how many parts a small project was split, each judged by what the others taught; none where one part was held out.
+    #[serde(default)]
+    pub folds: Option<usize>,
+    /// Questions that texts hold themselves, among the pairs.
+    #[serde(default)]
+    pub questions: usize,
     /// The figures; none where there was too little to train on.
     pub verdict: Option<Verdict>,
-    /// The run; none where there was too little to train on.
+    /// The run, of several folds the first; none where there was too little to train on.
     pub history: Option<History>,
+    /// The runs of the other folds.
+    #[serde(default)]
+    pub other_histories: Vec<History>,
     /// The SHA-256 of the projection's file, if published.
     pub sha256: Option<String>,
     /// Numbers of a projected vector.
@@ -61,6 +75,25 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
+    /// As the report shows it.
+    pub fn shown(&self) -> Learnt<'_> {
+        let sides = if self.sides == Sides::Query.name() { ", of questions alone" } else { "" };
+        Learnt {
+            name: &self.name,
+            shape: match &self.verdict {
+                Some(verdict) => format!("{}, {} numbers to {}{sides}", self.architecture, verdict.input_dim, verdict.output_dim),
+                None => format!("{}, {} numbers go out{sides}", self.architecture, self.output_dim),
+            },
+            sources: self.sources.join(", "),
+            published: self.published,
+            gate: self.gate,
+            reason: &self.reason,
+            grounds: verdicts::grounds(self).unwrap_or_default(),
+            verdict: self.verdict.as_ref(),
+            histories: self.history.iter().chain(&self.other_histories).collect(),
+        }
+    }
+
     /// What is kept of a projection, if anything is.
     pub fn read(path: &Path) -> Result<Option<Outcome>> {
         let bytes = match fs::read_limited(path, RECORD_LIMIT) {
@@ -109,6 +142,8 @@ pub(super) struct Ground<'a> {
     pub fingerprint: &'a str,
     pub content_hash: &'a str,
     pub embeddings: &'a Embeddings,
+    /// Vectors of texts that are asked with, in their order.
+    pub embed: &'a dyn Fn(&[String]) -> Result<Vec<Vec<f32>>>,
 }
 
 /// The hash of everything that a projection depends on.
@@ -133,29 +168,23 @@ pub(super) fn make(plan: &ProjectionPlan, ground: &Ground<'_>, job: Job<'_>) -> 
         inputs,
         name: plan.name.clone(),
         architecture: plan.architecture.name().to_owned(),
+        sources: plan.pairs.iter().map(|source| source.name().to_owned()).collect(),
+        sides: plan.sides.name().to_owned(),
         published: false,
         gate: plan.gate,
         reason: String::new(),
         pairs: None,
         groups: None,
+        folds: None,
+        questions: 0,
         verdict: None,
         history: None,
+        other_histories: Vec::new(),
         sha256: None,
         output_dim: plan.output,
     };
-    let PairSource::Semantic = plan.pairs;
-    let pairs = pairs::semantic_with_commits(&ground.sample.chunks, &ground.store.commits()?);
-    match pairs::split(&pairs, &ground.sample.chunks, plan.seed, Fractions::default()) {
-        Err(too_little) => {
-            outcome.reason = format!("not trained: {too_little}");
-        }
-        Ok(split) => {
-            pairs::check(&split, &ground.sample.chunks)?;
-            let projection = trained(plan, ground, &split, &mut outcome, job)?;
-            if outcome.published {
-                publish(&projection, plan, ground, &mut outcome, job)?;
-            }
-        }
+    if let Some(projection) = learn::learn(plan, ground, &mut outcome, job)? {
+        publish(&projection, plan, ground, &mut outcome, job)?;
     }
     // The record goes first: one that promises a file which is gone would stop every search.
     write(&ground.embeddings.verdict(&plan.name), &outcome)?;
@@ -165,70 +194,18 @@ pub(super) fn make(plan: &ProjectionPlan, ground: &Ground<'_>, job: Job<'_>) -> 
     Ok(outcome)
 }
 
-fn trained(plan: &ProjectionPlan, ground: &Ground<'_>, split: &pairs::Split, outcome: &mut Outcome, job: Job<'_>) -> Result<Projection> {
-    let vectors = Vectors::new(plan.input, &ground.sample.vectors)?;
-    let rows = |pairs: &[pairs::Pair]| vectors.pairs(pairs.iter().map(|pair| (pair.anchor, pair.positive, pair.group.as_str()))).0;
-    let (training, validation, test) = (rows(&split.train), rows(&split.validation), rows(&split.test));
-    outcome.pairs = Some([training.len(), validation.len(), test.len()]);
-    outcome.groups = Some(split.groups);
-    let (projection, history) = train(&config(plan), &vectors, &training, &validation, job)?;
-    outcome.history = Some(history);
-
-    let texts: HashMap<u64, String> = ground.sample.chunks.iter().map(|chunk| (chunk.id, chunk.embed_text())).collect();
-    let lexical = |row: usize, limit: usize| -> Result<Vec<usize>> {
-        let Some(text) = texts.get(&vectors.id_of(row)) else { return Ok(Vec::new()) };
-        let Some(expression) = lexical::match_expression(&lexical::terms(text)) else { return Ok(Vec::new()) };
-        let found = ground.store.lexical(&expression, limit)?;
-        Ok(found.into_iter().filter_map(|(id, _)| vectors.row_of(id)).collect())
-    };
-    let verdict = judge(
-        &Trial {
-            vectors: &vectors,
-            test: &test,
-            candidates: None,
-            projection: &projection,
-            lexical: (test.len() <= LEXICAL_QUESTIONS).then_some(&lexical),
-            must_beat_lexical: false,
-            seed: plan.seed,
-        },
-        job,
-    )?;
-    outcome.published = verdict.published || !plan.gate;
-    outcome.reason = match (verdict.published, plan.gate) {
-        (false, false) => format!("published because the recipe says `gate: off`, though the gate says: {}", verdict.reason),
-        _ => verdict.reason.clone(),
-    };
-    outcome.verdict = Some(verdict);
-    Ok(projection)
-}
-
-fn config(plan: &ProjectionPlan) -> TrainConfig {
-    let architecture = match plan.architecture {
-        RecipeArchitecture::Mlp2Layer => Architecture::Mlp,
-        RecipeArchitecture::Linear => Architecture::Linear,
-        RecipeArchitecture::Residual => Architecture::Residual,
-    };
-    TrainConfig {
-        epochs: plan.epochs,
-        batch_size: plan.batch_size,
-        learning_rate: plan.learning_rate,
-        weight_decay: plan.weight_decay,
-        loss: match plan.loss {
-            RecipeLoss::InfoNce { temperature } => Loss::InfoNce { temperature },
-            RecipeLoss::Triplet { margin } => Loss::Triplet { margin },
-        },
-        patience: plan.patience,
-        seed: plan.seed,
-        ..TrainConfig::new(architecture, plan.input, plan.hidden, plan.output)
-    }
-}
-
 /// The projection's file, then its index: a reader that finds the old index beside the new file sees that they do not belong
-/// together.
+/// together. A projection of questions alone has none.
 fn publish(projection: &Projection, plan: &ProjectionPlan, ground: &Ground<'_>, outcome: &mut Outcome, job: Job<'_>) -> Result<()> {
     let path = ground.embeddings.projection(&plan.name);
     projection.save(&path)?;
     let sha256 = fs::sha256_file(&path)?;
+    if plan.sides == Sides::Query {
+        // Documents are searched as they are, in the index that is there.
+        remove_index(&ground.embeddings.projection_index(&plan.name))?;
+        outcome.sha256 = Some(sha256);
+        return Ok(());
+    }
     let made_from = expected(plan.output, &sha256, ground.fingerprint, ground.content_hash);
     let projected = Projected { projection, vectors: ground.vectors };
     Index::build(&ground.embeddings.projection_index(&plan.name), &made_from, &projected, job)?;
@@ -265,12 +242,15 @@ pub(super) fn expected(dimensions: usize, sha256: &str, fingerprint: &str, conte
 
 /// Removes what an earlier run published.
 fn withdraw(embeddings: &Embeddings, name: &str) -> Result<()> {
-    let index = embeddings.projection_index(name);
-    fs::remove_file(&manifest_path(&index))?;
-    fs::remove_file(&stamp_path(&index))?;
-    fs::remove_file(&keys_path(&index))?;
-    fs::remove_file(&index)?;
+    remove_index(&embeddings.projection_index(name))?;
     fs::remove_file(&embeddings.projection(name))
+}
+
+fn remove_index(index: &Path) -> Result<()> {
+    fs::remove_file(&manifest_path(index))?;
+    fs::remove_file(&stamp_path(index))?;
+    fs::remove_file(&keys_path(index))?;
+    fs::remove_file(index)
 }
 
 fn write(path: &Path, outcome: &Outcome) -> Result<()> {
@@ -278,14 +258,14 @@ fn write(path: &Path, outcome: &Outcome) -> Result<()> {
     fs::write_atomic(path, |out| out.write_all(&json))
 }
 
-/// A published projection of the recipe that is ready for search, or the reason why it is not.
+/// A published projection of the recipe that is ready for search, with its index if it has one of its own, or the reason why it is not.
 pub(super) fn open(
     plan: &ProjectionPlan,
     embeddings: &Embeddings,
     fingerprint: &str,
     store: &Store,
     depth: Depth,
-) -> Result<(Projection, Index)> {
+) -> Result<(Projection, Option<Index>)> {
     let name = &plan.name;
     let hint = "run `patina oxidize`";
     let Some(outcome) = Outcome::read(&embeddings.verdict(name))? else {
@@ -314,7 +294,7 @@ fn opened(
     fingerprint: &str,
     content_hash: &str,
     depth: Depth,
-) -> Result<(Projection, Index)> {
+) -> Result<(Projection, Option<Index>)> {
     let hint = "run `patina oxidize`";
     let path = embeddings.projection(&outcome.name);
     let found = match fs::sha256_file(&path) {
@@ -326,13 +306,16 @@ fn opened(
         return Err(Error::corrupt(format!("the projection has SHA-256 {found}, its record says {sha256}")).at(path).hint(hint));
     }
     let projection = Projection::load(&path)?;
+    if projection.sides() == crate::train::Sides::Query {
+        return Ok((projection, None));
+    }
     let expected = expected(projection.output_dim(), sha256, fingerprint, content_hash);
     let index = embeddings.projection_index(&outcome.name);
     let index = match depth {
         Depth::Stamps => Index::open(&index, &expected)?,
         Depth::Bytes => Index::verify(&index, &expected)?,
     };
-    Ok((projection, index))
+    Ok((projection, Some(index)))
 }
 
 /// Only what passed the gate joins a search that did not ask for it. A record that cannot be read promises nothing.
@@ -347,13 +330,4 @@ pub(super) fn best_published(setup: &Setup) -> Option<&ProjectionPlan> {
         }
     }
     best.map(|(_, plan)| plan)
-}
-
-/// The chunks of all pairs that a projection of this plan is trained on or stopped by, if it is trained on what is in the store now.
-pub(super) fn trained_on(plan: &ProjectionPlan, store: &Store) -> Result<BTreeSet<u64>> {
-    let chunks = store.sample(MOST_CHUNKS)?;
-    let PairSource::Semantic = plan.pairs;
-    let pairs = pairs::semantic_with_commits(&chunks, &store.commits()?);
-    let Ok(split) = pairs::split(&pairs, &chunks, plan.seed, Fractions::default()) else { return Ok(BTreeSet::new()) };
-    Ok(split.train.iter().chain(&split.validation).flat_map(|pair| [pair.anchor, pair.positive]).collect())
 }

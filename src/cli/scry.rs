@@ -150,7 +150,11 @@ fn with_vectors(
         Some((name, projection, index)) => Some((name, projection.apply(&vector)?, index)),
         None => None,
     };
-    let third = projected.as_ref().map(|(name, vector, index)| (name.as_str(), index as &dyn VectorIndex, vector.as_slice()));
+    // A projection of questions alone has no index: its question is asked of raw documents.
+    let third = projected.as_ref().map(|(name, vector, index)| {
+        let index = index.as_ref().map_or(&base as &dyn VectorIndex, |index| index as &dyn VectorIndex);
+        (name.as_str(), index, vector.as_slice())
+    });
     let hits = search(store, Some((&base, &vector)), third, question, options)?;
     Ok((projected.map(|(name, _, _)| name), hits))
 }
@@ -179,7 +183,7 @@ fn of_another_model(project: &Project, setup: &Setup, error: Error) -> Error {
 }
 
 /// The projection that was asked for, or in hybrid mode the published one of the recipe that gained most.
-fn projection(arguments: &Arguments, mode: Mode, setup: &Setup, store: &Store) -> Result<Option<(String, Projection, Index)>> {
+fn projection(arguments: &Arguments, mode: Mode, setup: &Setup, store: &Store) -> Result<Option<(String, Projection, Option<Index>)>> {
     let plan = match &arguments.projection {
         Some(name) => setup.plan.projection(name).ok_or_else(|| {
             let names: Vec<&str> = setup.plan.projections.iter().map(|plan| plan.name.as_str()).collect();

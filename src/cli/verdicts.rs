@@ -14,14 +14,8 @@ pub(super) fn text(outcome: &Outcome, style: &Style) -> String {
     };
     let mut out = format!("projection {} ({}): {state}\n  {}\n", style.bold(&outcome.name), outcome.architecture, outcome.reason);
     let Some(verdict) = &outcome.verdict else { return out };
-    if let (Some(pairs), Some(groups)) = (outcome.pairs, outcome.groups) {
-        out += &format!(
-            "  trained on {} pairs of {} groups; judged by {} questions of {} groups that it had not seen\n",
-            count(pairs[0] as u64),
-            count(groups[0] as u64),
-            count(verdict.queries as u64),
-            count(verdict.groups as u64),
-        );
+    if let Some(grounds) = grounds(outcome) {
+        out += &format!("  {grounds}\n");
     }
     let Some(projection) = &verdict.projection else { return out };
     out += &format!(
@@ -29,9 +23,12 @@ pub(super) fn text(outcome: &Outcome, style: &Style) -> String {
         style.dim("                     dim   nDCG@10   MRR@10  recall@10   projection's gain in nDCG@10 (95 % interval)")
     );
     out += &row("projection", verdict.output_dim, projection, "");
-    let rows: [(&str, usize, &Option<Comparison>); 3] = [
+    let rows: [(&str, usize, &Option<Comparison>); 6] = [
         ("raw vectors", verdict.input_dim, &verdict.raw),
         ("PCA of its size", verdict.output_dim, &verdict.pca),
+        ("first numbers", verdict.output_dim, &verdict.cut),
+        ("random", verdict.output_dim, &verdict.random),
+        ("table lookup", 0, &verdict.table),
         ("BM25", 0, &verdict.lexical),
     ];
     for (name, dimensions, comparison) in rows {
@@ -39,10 +36,32 @@ pub(super) fn text(outcome: &Outcome, style: &Style) -> String {
             out += &row(name, dimensions, figures, &gain_text(&gain.ndcg));
         }
     }
+    if let Some(hybrid) = &verdict.hybrid {
+        out += &row("hybrid without it", 0, &hybrid.without, "");
+        out += &row("hybrid with it", 0, &hybrid.with, &format!("{} against without", gain_text(&hybrid.gain.ndcg)));
+    }
     if verdict.lexical.is_none() {
         out += "  BM25 was not asked: there are too many questions\n";
     }
     out
+}
+
+/// What a projection was trained and judged on; nothing if there was too little.
+pub(super) fn grounds(outcome: &Outcome) -> Option<String> {
+    let (verdict, pairs, groups) = (outcome.verdict.as_ref()?, outcome.pairs?, outcome.groups?);
+    let number = |n: usize| count(n as u64);
+    let judged = format!("{} questions of {} groups that it had not seen", number(verdict.queries), number(verdict.groups));
+    Some(match outcome.folds {
+        None => format!("trained on {} pairs of {} groups; judged by {judged}", number(pairs[0]), number(groups[0])),
+        Some(folds) => {
+            let (pairs, groups): (usize, usize) = (pairs.iter().sum(), groups.iter().sum());
+            format!(
+                "{} pairs of {} groups in {folds} parts, each held out once from a training of its own; judged by {judged}",
+                number(pairs),
+                number(groups)
+            )
+        }
+    })
 }
 
 fn row(name: &str, dimensions: usize, figures: &Figures, gain: &str) -> String {

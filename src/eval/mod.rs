@@ -6,6 +6,7 @@
 
 pub mod beir;
 mod best;
+pub mod learned;
 mod lexical;
 mod lines;
 pub mod project;

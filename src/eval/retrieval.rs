@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::fs;
 use crate::metrics;
 use crate::progress::Job;
-use crate::search::fusion::{RankedList, Scale, fuse};
+use crate::search::fusion::{By, RankedList, Scale, fuse};
 use crate::search::{DEPTH_PER_RESULT, Mode, Weights};
 
 /// The cut of nDCG, MRR and recall, and the deeper one of recall.
@@ -173,7 +173,7 @@ pub fn check_run(set: &BeirSet) -> Result<()> {
     }
 }
 
-fn lexical_rankings(set: &BeirSet, depth: usize, job: Job<'_>) -> Result<Vec<Vec<Scored>>> {
+pub(super) fn lexical_rankings(set: &BeirSet, depth: usize, job: Job<'_>) -> Result<Vec<Vec<Scored>>> {
     let mut index = LexicalIndex::build(set, job)?;
     job.progress.begin("searching", Some(set.queries.len() as u64), "queries");
     let mut rankings = Vec::with_capacity(set.queries.len());
@@ -218,15 +218,28 @@ fn vector_rankings(set: &BeirSet, embedder: &mut Embedder, depth: usize, job: Jo
 /// As search fuses where nothing was chosen. Equal sums are in trec_eval's order.
 pub(super) fn fused(words: Vec<Scored>, vectors: Vec<Scored>) -> Vec<Scored> {
     let weights = Weights::usual(false);
-    let list = |retriever: &str, weight, scale, ranking: Vec<Scored>| RankedList {
-        retriever: retriever.to_owned(),
-        weight,
-        scale,
-        items: ranking.into_iter().map(|scored| (u64::from(scored.document), f64::from(scored.score))).collect(),
-    };
-    let lists = [list("lexical", weights.lexical, Scale::FromZero, words), list("vector", weights.vector, Scale::Spread, vectors)];
+    fused_lists(&[(weights.lexical, Scale::FromZero, &words), (weights.vector, Scale::Spread, &vectors)], weights.by)
+}
+
+/// The same with a projection, which shares the vectors' side.
+pub(super) fn fused_with(words: &[Scored], vectors: &[Scored], projected: &[Scored]) -> Vec<Scored> {
+    let weights = Weights::usual(true);
+    let vectors = [(weights.vector, Scale::Spread, vectors), (weights.projection, Scale::Spread, projected)];
+    fused_lists(&[(weights.lexical, Scale::FromZero, words), vectors[0], vectors[1]], weights.by)
+}
+
+fn fused_lists(lists: &[(f64, Scale, &[Scored])], by: By) -> Vec<Scored> {
+    let lists: Vec<RankedList> = lists
+        .iter()
+        .map(|&(weight, scale, ranking)| RankedList {
+            retriever: String::new(),
+            weight,
+            scale,
+            items: ranking.iter().map(|scored| (u64::from(scored.document), f64::from(scored.score))).collect(),
+        })
+        .collect();
     let mut best = Best::new(DEPTH);
-    for found in fuse(&lists, weights.by) {
+    for found in fuse(&lists, by) {
         // Ids are the numbers of documents that went in.
         best.offer(Scored::new(found.id as u32, found.score));
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::link::Link;
 use crate::store::{Chunk, Commit, Kind, split_identifiers};
 
 /// A commit of more files is a move, an import or a release, and says nothing about any of them.
@@ -21,14 +22,6 @@ const MIN_WORD_CHARACTERS: usize = 4;
 
 /// File names that say nothing: the folder's name stands for them.
 const NAMELESS: [&str; 5] = ["mod", "main", "lib", "index", "__init__"];
-
-/// A pair of a commit with a chunk of another group.
-pub(super) struct Link<'a> {
-    pub(super) anchor: u64,
-    pub(super) positive: u64,
-    pub(super) commit_group: &'a str,
-    pub(super) file_group: &'a str,
-}
 
 /// All links, the best first: by how plainly the message names the file, then by shared words, then by hash and path.
 pub(super) fn links<'a>(groups: &BTreeMap<&'a str, Vec<&'a Chunk>>, commits: &[Commit]) -> Vec<Link<'a>> {
@@ -78,7 +71,7 @@ pub(super) fn links<'a>(groups: &BTreeMap<&'a str, Vec<&'a Chunk>>, commits: &[C
         if *commit < MAX_PAIRS_PER_COMMIT && *file < MAX_PAIRS_PER_FILE {
             *commit += 1;
             *file += 1;
-            out.push(Link { anchor: message.id, positive: chunk.id, commit_group: &message.group, file_group: &chunk.group });
+            out.push(Link { anchor: message.id, positive: chunk.id, anchor_group: &message.group, positive_group: &chunk.group });
         }
     }
     out

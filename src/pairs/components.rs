@@ -6,16 +6,31 @@ use std::collections::BTreeMap;
 /// through them all files, into one component, and nothing is left to hold out.
 pub(super) const MAX_GROUPS_PER_COMPONENT: usize = 16;
 
+/// The same where a group is one function: call graphs are tied closer than files, and a function is small.
+pub(super) const MAX_FUNCTIONS_PER_COMPONENT: usize = 64;
+
 /// Components of groups. A group that was never joined is a component of its own.
-#[derive(Default)]
 pub(super) struct Components<'a> {
+    /// The bound.
+    most: usize,
     /// The parent of each group that was joined; a root is its own parent and the smallest name of its component.
     parent: BTreeMap<&'a str, &'a str>,
     /// The number of groups of a root.
     size: BTreeMap<&'a str, usize>,
 }
 
+impl Default for Components<'_> {
+    fn default() -> Self {
+        Components::bounded(MAX_GROUPS_PER_COMPONENT)
+    }
+}
+
 impl<'a> Components<'a> {
+    /// None yet, each to have at most so many groups.
+    pub(super) fn bounded(most: usize) -> Components<'a> {
+        Components { most, parent: BTreeMap::new(), size: BTreeMap::new() }
+    }
+
     /// The name of a group's component: the smallest name in it.
     pub(super) fn name(&self, group: &'a str) -> &'a str {
         let mut at = group;
@@ -28,14 +43,14 @@ impl<'a> Components<'a> {
         at
     }
 
-    /// Ties two groups together. False, and nothing changed, if the component would grow beyond [`MAX_GROUPS_PER_COMPONENT`].
+    /// Ties two groups together. False, and nothing changed, if the component would grow beyond the bound.
     pub(super) fn join(&mut self, a: &'a str, b: &'a str) -> bool {
         let (a, b) = (self.name(a), self.name(b));
         if a == b {
             return true;
         }
         let total = self.size.get(a).copied().unwrap_or(1) + self.size.get(b).copied().unwrap_or(1);
-        if total > MAX_GROUPS_PER_COMPONENT {
+        if total > self.most {
             return false;
         }
         let (root, child) = if a < b { (a, b) } else { (b, a) };

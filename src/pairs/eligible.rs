@@ -24,7 +24,7 @@ pub(super) fn keys(chunk: &Chunk) -> Vec<[u8; 32]> {
 }
 
 /// The same for texts that differ in letter case, spaces and numbers only: templates are filled with dates, times and counters.
-fn key(text: &str) -> [u8; 32] {
+pub(super) fn key(text: &str) -> [u8; 32] {
     let mut hash = Sha256::new();
     let mut in_number = false;
     for word in text.split_whitespace() {

@@ -110,6 +110,21 @@ impl std::error::Error for TooLittle {}
 /// Components without a date are held out in the same shares, by an order that depends on `seed` and their names only. A component
 /// much larger than a held-out part trains, whatever its date. The result depends on neither the order of `pairs` nor of `chunks`.
 pub fn split(pairs: &[Pair], chunks: &[Chunk], seed: u64, fractions: Fractions) -> Result<Split, TooLittle> {
+    split_dated(pairs, &dates(chunks), seed, fractions)
+}
+
+/// The dates of chunks that have one.
+pub(super) fn dates(chunks: &[Chunk]) -> HashMap<u64, jiff::Timestamp> {
+    chunks.iter().filter_map(|chunk| Some((chunk.id, parse_date(chunk.date.as_deref()?)?))).collect()
+}
+
+/// [`split`] with dates from elsewhere, by chunk.
+pub(super) fn split_dated(
+    pairs: &[Pair],
+    dates: &HashMap<u64, jiff::Timestamp>,
+    seed: u64,
+    fractions: Fractions,
+) -> Result<Split, TooLittle> {
     let mut components: BTreeMap<&str, Vec<&Pair>> = BTreeMap::new();
     for pair in pairs {
         components.entry(&pair.group).or_default().push(pair);
@@ -120,8 +135,6 @@ pub fn split(pairs: &[Pair], chunks: &[Chunk], seed: u64, fractions: Fractions) 
     if pairs.len() < MIN_PAIRS {
         return Err(TooLittle::Pairs { found: pairs.len() });
     }
-    let dates: HashMap<u64, jiff::Timestamp> =
-        chunks.iter().filter_map(|chunk| Some((chunk.id, parse_date(chunk.date.as_deref()?)?))).collect();
     let date = |pairs: &[&Pair]| pairs.iter().flat_map(|pair| [pair.anchor, pair.positive]).filter_map(|id| dates.get(&id)).max().copied();
 
     let mut dated: Vec<(jiff::Timestamp, &str)> = Vec::new();
@@ -198,12 +211,20 @@ fn deal<'a>(
     }
 }
 
-fn seeded(seed: u64, name: &str) -> [u8; 32] {
+pub(super) fn seeded(seed: u64, name: &str) -> [u8; 32] {
     Sha256::new().chain_update(seed.to_le_bytes()).chain_update(name.as_bytes()).finalize().into()
 }
 
+/// Whether a date is before another one; never if either is none.
+pub fn is_before(date: &str, cut: Option<&str>) -> bool {
+    match (parse_date(date), cut.and_then(parse_date)) {
+        (Some(date), Some(cut)) => date < cut,
+        _ => false,
+    }
+}
+
 /// A moment as sources write it: RFC 3339, or a day, which is taken at midnight UTC.
-fn parse_date(text: &str) -> Option<jiff::Timestamp> {
+pub(super) fn parse_date(text: &str) -> Option<jiff::Timestamp> {
     let text = text.trim();
     text.parse::<jiff::Timestamp>().ok().or_else(|| {
         let day: jiff::civil::Date = text.parse().ok()?;

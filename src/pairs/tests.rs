@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::eligible::MIN_CHARACTERS;
 use super::*;
 use crate::error::ErrorKind;
-use crate::store::Kind;
+use crate::store::{Kind, SymbolKind};
 
 fn chunk(id: u64, kind: Kind, path: &str, line: u32, title: &str, text: &str) -> Chunk {
     let (path, group) = (path.to_owned(), path.to_owned());
@@ -136,6 +136,205 @@ fn two_commits_of_one_file_are_told_apart_by_their_subjects() {
     ));
     let commits = [0, 1].map(|i| commit(&format!("c{i}"), subjects[i], &["src/tokenizer.rs"]));
     assert_eq!(ids(&semantic_with_commits(&chunks, &commits)), [(0, 2), (1, 2)]);
+}
+
+fn made(sources: &[PairSource], chunks: &[Chunk], commits: &[Commit], symbols: &[Symbol], edges: &[CallEdge]) -> Pairs {
+    make(sources, &Material { chunks, commits, symbols, edges })
+}
+
+#[test]
+fn headings_lines_that_ask_and_doc_comments_are_questions_to_their_answers() {
+    let long = "Because the answer is written down here at some length, and nobody has to guess it.";
+    let asked = format!("Some words.\n\n- Why is the index derived from the store?\n{long}");
+    let chunks = [
+        chunk(1, Kind::Document, "d.md", 1, "Guide > How an index is made anew", &text("index")),
+        chunk(2, Kind::Document, "d.md", 9, "Guide > How an index is made anew", &asked),
+        chunk(3, Kind::Session, "s.md", 1, "S > Next", "What is to be done with the stale lockfile now?"),
+        chunk(4, Kind::Session, "s.md", 5, "S > Next", long),
+        chunk(5, Kind::Code, "x.rs", 1, "x.rs", &text("fn open")),
+        // The same question in two groups asks nothing.
+        chunk(6, Kind::Document, "e.md", 1, "What to do about it all 1", &text("e")),
+        chunk(7, Kind::Document, "f.md", 1, "What to do about it all 2", &text("f")),
+    ];
+    let symbol = Symbol {
+        id: 77,
+        chunk: Some(5),
+        kind: SymbolKind::Function,
+        name: "open".into(),
+        qualified: "open".into(),
+        signature: "fn open()".into(),
+        doc: "Opens the store and locks it. Fails if it is held.".into(),
+        language: "rust".into(),
+        path: "x.rs".into(),
+        line: 2,
+        end_line: 4,
+        doc_line: 1,
+        doc_end_line: 1,
+    };
+    let found = made(&[PairSource::Semantic], &chunks, &[], std::slice::from_ref(&symbol), &[]);
+    let answers: BTreeMap<&str, u64> = found
+        .questions
+        .iter()
+        .map(|question| (question.text.as_str(), found.pairs.iter().find(|pair| pair.anchor == question.id).expect("a pair").positive))
+        .collect();
+    let expected = BTreeMap::from([
+        ("How an index is made anew", 1),
+        ("Why is the index derived from the store?", 2),
+        ("What is to be done with the stale lockfile now?", 4),
+        ("Opens the store and locks it", 5),
+    ]);
+    assert_eq!(answers, expected);
+    let by_id: BTreeMap<u64, &Chunk> = chunks.iter().map(|chunk| (chunk.id, chunk)).collect();
+    for question in &found.questions {
+        assert!(question.id & QUESTION_BIT != 0);
+        let pair = found.pairs.iter().find(|pair| pair.anchor == question.id).expect("a pair");
+        assert_eq!(question.group, by_id[&pair.positive].group, "question and answer are on one side");
+    }
+    let mut backwards = chunks.to_vec();
+    backwards.reverse();
+    assert_eq!(made(&[PairSource::Semantic], &backwards, &[], &[symbol], &[]).questions, found.questions);
+}
+
+#[test]
+fn files_that_change_together_are_pairs_of_their_first_pieces() {
+    let chunks: Vec<Chunk> = ["a", "b", "c", "d"]
+        .iter()
+        .zip(0..)
+        .flat_map(|(name, at)| {
+            let path = format!("{name}.rs");
+            [1, 40].map(|line| {
+                chunk(10 * at + u64::from(line > 1), Kind::Code, &path, line, &path, &text(&format!("{name} at {}", letters(line.into()))))
+            })
+        })
+        .collect();
+    let day =
+        |at: usize, files: &[&str]| Commit { date: format!("2025-01-{:02}T00:00:00Z", at + 1), ..commit(&format!("h{at}"), "x", files) };
+    let mut commits = vec![day(0, &["a.rs", "b.rs"]), day(1, &["a.rs", "b.rs", "gone.rs"]), day(2, &["a.rs", "c.rs"])];
+    commits.extend((3..9).map(|at| day(at, &["d.rs", "other.rs"])));
+    let found = made(&[PairSource::Temporal], &chunks, &commits, &[], &[]);
+    // a and b twice together, in both directions; a and c only once; d with nothing that is indexed.
+    assert_eq!(ids(&found.pairs), [(0, 10), (10, 0)]);
+    assert!(found.is_temporal() && found.questions.is_empty());
+    // What changes in every commit is tied to nothing.
+    let always: Vec<Commit> = (0..6).map(|at| day(at, &["a.rs", ["b.rs", "c.rs", "d.rs"][at % 3]])).collect();
+    assert!(made(&[PairSource::Temporal], &chunks, &always, &[], &[]).pairs.is_empty());
+    let sweeping: Vec<String> = (0..31).map(|at| format!("f{at}")).chain(["a.rs".into(), "b.rs".into()]).collect();
+    let sweeping: Vec<&str> = sweeping.iter().map(String::as_str).collect();
+    let sweeps = [day(0, &sweeping), day(1, &sweeping), day(2, &["c.rs", "x"]), day(3, &["c.rs", "y"])];
+    assert!(made(&[PairSource::Temporal], &chunks, &sweeps, &[], &[]).pairs.is_empty());
+}
+
+#[test]
+fn what_changed_together_before_the_test_judges_nothing() {
+    let (mut chunks, mut commits) = (Vec::new(), Vec::new());
+    for pair in 0..60u64 {
+        let paths = [format!("src/{}a.rs", letters(100 + pair)), format!("src/{}b.rs", letters(100 + pair))];
+        for (at, path) in paths.iter().enumerate() {
+            chunks.push(chunk(
+                2 * pair + at as u64,
+                Kind::Code,
+                path,
+                1,
+                path,
+                &text(&format!("{} {at}", letters(1000 + 2 * pair + at as u64))),
+            ));
+        }
+        for time in 0..2 {
+            // Twice on the same day, days in the order of the pairs; files of even pairs change with others later too.
+            let files: Vec<&str> = paths.iter().map(String::as_str).collect();
+            let date = format!("2025-{:02}-{:02}T0{time}:00:00Z", 1 + pair / 28, 1 + pair % 28);
+            commits.push(Commit { date, ..commit(&format!("{pair}.{time}"), "x", &files) });
+        }
+    }
+    let found = made(&[PairSource::Temporal], &chunks, &commits, &[], &[]);
+    let parts = found.split(1, Fractions::default()).expect("enough");
+    check(&parts, &chunks).expect("no leak");
+    assert_eq!(parts.groups, [42, 6, 12]);
+    let cut = parts.test_from.clone().expect("time is cut");
+    assert!(parts.test.iter().all(|pair| pair.anchor >= 96) && parts.train.iter().all(|pair| pair.anchor < 84), "{cut}");
+    assert!(is_before(&commits[95].date, Some(&cut)) && !is_before(&commits[97].date, Some(&cut)));
+}
+
+#[test]
+fn calls_keep_their_direction_and_are_split_by_function() {
+    // Twelve functions in one file, each calling the next but one; and a tool that all call.
+    let mut chunks: Vec<Chunk> =
+        (0..40).map(|i| chunk(i, Kind::Code, "x.rs", 10 * i as u32 + 1, &format!("x.rs > f{i}"), &text(&letters(500 + i)))).collect();
+    chunks.push(chunk(99, Kind::Code, "x.rs", 999, "x.rs > tool", &text("tool")));
+    let symbol = |id: u64| Symbol {
+        id: 1000 + id,
+        chunk: Some(id),
+        kind: SymbolKind::Function,
+        name: format!("f{id}"),
+        qualified: format!("f{id}"),
+        signature: String::new(),
+        doc: String::new(),
+        language: "rust".into(),
+        path: "x.rs".into(),
+        line: 1,
+        end_line: 2,
+        doc_line: 0,
+        doc_end_line: 0,
+    };
+    let symbols: Vec<Symbol> = chunks.iter().map(|chunk| symbol(chunk.id)).collect();
+    let edge = |caller: u64, callee: u64| CallEdge { caller: 1000 + caller, callee: 1000 + callee, count: 1 };
+    let mut edges: Vec<CallEdge> = (0..20).map(|i| edge(i, i + 20)).collect();
+    edges.extend((0..40).map(|i| edge(i, 99)));
+    edges.push(edge(3, 77_777));
+    let found = made(&[PairSource::Dependency], &chunks, &[], &symbols, &edges);
+    let mut pairs = ids(&found.pairs);
+    pairs.sort_unstable();
+    assert_eq!(pairs, (0..20).map(|i| (i, i + 20)).collect::<Vec<_>>(), "the caller asks, and nobody for the tool of all");
+    assert_eq!(found.unit, Unit::Function);
+    let groups: BTreeSet<&str> = found.pairs.iter().map(|pair| pair.group.as_str()).collect();
+    assert_eq!(groups.len(), 20, "functions of one file are groups of their own");
+    // With pairs of files the file is what is never split.
+    let both = made(&[PairSource::Semantic, PairSource::Dependency], &chunks, &[], &symbols, &edges);
+    assert_eq!(both.unit, Unit::Group);
+    assert!(both.pairs.iter().all(|pair| pair.group == "x.rs"));
+    assert!(made(&[PairSource::Dependency], &chunks, &[], &[], &[]).pairs.is_empty());
+}
+
+#[test]
+fn functions_of_one_file_may_be_on_two_sides_and_nothing_else_may() {
+    let chunks: Vec<Chunk> = (0..8).map(|i| chunk(i, Kind::Code, "x.rs", 10 * i as u32 + 1, "x.rs", &text(&letters(500 + i)))).collect();
+    let pair = |anchor: u64| Pair { group: format!("g{anchor}"), anchor, positive: anchor + 1 };
+    let split = Split { train: vec![pair(0)], validation: vec![pair(2)], test: vec![pair(4)], ..Split::default() };
+    check_units(&split, &chunks, Unit::Function).expect("functions");
+    assert_eq!(check(&split, &chunks).expect_err("one file").kind(), ErrorKind::Bug);
+    let leaking = Split { test: vec![Pair { positive: 1, ..pair(4) }], ..split };
+    assert_eq!(check_units(&leaking, &chunks, Unit::Function).expect_err("one function").kind(), ErrorKind::Bug);
+}
+
+#[test]
+fn folds_hold_out_every_group_once() {
+    let chunks = undated(20, 4);
+    let pairs = semantic(&chunks);
+    let all = folds(&pairs, 1).expect("enough");
+    assert_eq!(all.len(), FOLDS);
+    let mut tested: Vec<Pair> = all.iter().flat_map(|split| split.test.clone()).collect();
+    tested.sort();
+    assert_eq!(tested, pairs);
+    for split in &all {
+        check(split, &chunks).expect("no leak");
+        assert_eq!(split.groups, [12, 4, 4]);
+        assert_eq!(split.train.len() + split.validation.len() + split.test.len(), pairs.len());
+    }
+    assert_eq!(folds(&pairs, 1).expect("again"), all);
+    assert_ne!(folds(&pairs, 2).expect("another seed"), all);
+    assert_eq!(folds(&[], 1), Err(TooLittle::Groups { found: 0 }));
+    let one_session = semantic(&undated(1, 30));
+    assert_eq!(folds(&one_session, 1), Err(TooLittle::Groups { found: 1 }));
+    assert_eq!(split(&one_session, &undated(1, 30), 1, Fractions::default()), Err(TooLittle::Groups { found: 1 }));
+}
+
+#[test]
+fn texts_that_are_all_equal_teach_nothing() {
+    let chunks: Vec<Chunk> =
+        (0..40).map(|i| chunk(i, Kind::Session, &format!("s/{}.md", letters(i / 2)), 1 + i as u32 % 2, "S", &text("the same"))).collect();
+    let found = made(&[PairSource::Semantic], &chunks, &[], &[], &[]);
+    assert!(found.pairs.is_empty() && found.questions.is_empty());
+    assert_eq!(found.split(1, Fractions::default()), Err(TooLittle::Groups { found: 0 }));
 }
 
 #[test]

@@ -239,6 +239,12 @@ pub struct ProjectionPins {
     pub name: String,
     /// Whether it is there for search.
     pub published: bool,
+    /// Why, or why not: the verdict in a sentence; told, and never held to.
+    #[serde(default)]
+    pub reason: String,
+    /// `query` if documents stay raw, so that there is no index of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sides: Option<String>,
     /// Numbers of a projected vector.
     pub dimensions: usize,
     /// SHA-256 of its file, if published.
@@ -267,6 +273,22 @@ pub struct Metrics {
     pub raw_ndcg: Option<f64>,
     /// What the projection adds to it: mean, and the ends of its interval.
     pub gain: Option<[f64; 3]>,
+    /// What it was compared with beside raw vectors.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub against: Vec<AgainstPins>,
+}
+
+/// A system that a projection was compared with on the same questions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgainstPins {
+    /// `pca`, `first-numbers`, `random`, `table`, `bm25`; or `hybrid`, which is words and raw vectors together, with the projection against
+    /// without.
+    pub system: String,
+    /// nDCG@10 of the system.
+    pub ndcg: f64,
+    /// What the projection adds to it: mean, and the ends of its interval.
+    pub gain: [f64; 3],
 }
 
 impl Lock {
@@ -352,7 +374,11 @@ impl Lock {
             if let Some(hash) = projection.sha256.as_ref().filter(|hash| !is_sha256(hash)) {
                 return Some(format!("`{hash}` is no SHA-256"));
             }
-            if projection.published != projection.sha256.is_some() || projection.published != projection.index.is_some() {
+            if projection.sides.as_ref().is_some_and(|sides| sides != "query") {
+                return Some(format!("the projection `{}` is of sides that there are none of", projection.name));
+            }
+            let has_index = projection.published && projection.sides.is_none();
+            if projection.published != projection.sha256.is_some() || has_index != projection.index.is_some() {
                 return Some(format!("the projection `{}` is published without its files, or not published with them", projection.name));
             }
         }

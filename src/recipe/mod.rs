@@ -14,12 +14,13 @@ pub mod suggest;
 mod template;
 mod typed;
 mod values;
+mod words;
 mod yaml;
 
 pub use bench::BenchPlan;
 pub use fusion::FusionPlan;
 pub use plan::{FEWEST_TOKENS, MOST_TOKENS, ModelFacts, Plan, PromptsPlan, ScrapePlan, default_group_size};
-pub use projection::{Architecture, Loss, PairSource, ProjectionPlan};
+pub use projection::{Architecture, Loss, PairSource, ProjectionPlan, Sides};
 pub use runtime::{RuntimeChoice, RuntimesPlan};
 pub use scalar::Scalar;
 pub use typed::Recipe;

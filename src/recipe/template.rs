@@ -40,15 +40,19 @@ embedding_model: {model}
 # A projection is trained on the project's own structure and published only if it finds more than the raw vectors do.
 projections:
   semantic:
-    architecture: linear   # linear, residual, or mlp-2layer with layers: [hidden, output]
+    architecture: linear   # linear, residual, low-rank with layers: [rank], or mlp-2layer with layers: [hidden, output]
     layers: [256]
-    # pairs: semantic
+    # pairs: semantic      # or temporal (files that change together), dependency (calls), or a list of them
+    # sides: both          # or query: questions alone are projected; no second index, as many numbers as before
     # epochs: 10
     # batch_size: 32
     # learning_rate: 0.0001
     # weight_decay: 0.01
-    # loss: infonce        # or triplet, with margin: 0.2
+    # loss: infonce        # or multiple-negatives, or triplet with margin: 0.2
     # temperature: 0.05
+    # hard_negatives: 0    # so many for each pair: near by raw vectors, and no answers as far as is known
+    # matryoshka: []       # smaller sizes that are trained with the whole, such as [64, 128]
+    # distillation: 0      # how strongly the raw similarities are held to
     # patience: 3
     # seed: 42
     # gate: on             # off publishes whatever comes out

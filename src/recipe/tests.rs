@@ -47,7 +47,11 @@ fn the_seed_recipe_means_what_it_always_meant() {
         input: 768,
         hidden: Some(1024),
         output: 256,
-        pairs: PairSource::Semantic,
+        pairs: vec![PairSource::Semantic],
+        sides: Sides::Both,
+        hard_negatives: 0,
+        matryoshka: Vec::new(),
+        distillation: 0.0,
         epochs: 10,
         batch_size: 32,
         learning_rate: 1e-4,
@@ -75,6 +79,37 @@ fn layers_without_an_input_follow_the_model() {
     assert_eq!(shape("{layers: [384, 256], architecture: linear}", 384), ("linear", 384, None, 256));
     assert_eq!(shape("architecture: residual", 384), ("residual", 384, None, 384));
     assert_eq!(shape("{layers: [96], architecture: residual}", 384), ("residual", 384, Some(96), 384));
+    assert_eq!(shape("architecture: low-rank", 384), ("low-rank", 384, Some(32), 384));
+    assert_eq!(shape("{layers: [8], architecture: low-rank}", 384), ("low-rank", 384, Some(8), 384));
+}
+
+#[test]
+fn pairs_are_a_word_or_a_list_and_follow_the_name() {
+    use PairSource::{Dependency, Semantic, Temporal};
+    let of = |name: &str, rest: &str| {
+        let text = format!("version: 1\nembedding_model: m\nprojections:\n  {name}: {{layers: [8, 4]{rest}}}\n");
+        plan(&text, 4).expect(&text).projections[0].pairs.clone()
+    };
+    assert_eq!(of("semantic", ""), [Semantic]);
+    assert_eq!(of("temporal", ""), [Temporal]);
+    assert_eq!(of("dependency", ""), [Dependency]);
+    assert_eq!(of("mine", ""), [Semantic]);
+    assert_eq!(of("temporal", ", pairs: semantic"), [Semantic]);
+    assert_eq!(of("mine", ", pairs: [dependency, semantic]"), [Semantic, Dependency]);
+    let hash = |pairs: &str| {
+        let text = format!("version: 1\nembedding_model: m\nprojections:\n  a: {{layers: [8, 4]{pairs}}}\n");
+        plan(&text, 4).expect(&text).recipe_hash().expect("hash")
+    };
+    assert_eq!(hash(""), hash(", pairs: [semantic]"));
+    assert_eq!(hash(", pairs: [semantic, temporal]"), hash(", pairs: [temporal, semantic]"));
+    assert_ne!(hash(""), hash(", pairs: temporal"));
+    let defaults = ", sides: both, hard_negatives: 0, matryoshka: [], distillation: 0";
+    assert_eq!(hash(""), hash(defaults));
+    for other in ["hard_negatives: 2", "matryoshka: [2]", "distillation: 0.5", "loss: multiple-negatives"] {
+        assert_ne!(hash(""), hash(&format!(", {other}")), "{other}");
+    }
+    let query = plan("version: 1\nembedding_model: m\nprojections: {a: {architecture: low-rank, sides: query}}\n", 4).expect("one side");
+    assert_eq!((query.projections[0].sides, query.projections[0].output), (Sides::Query, 4));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use super::bench::BenchSection;
 use super::fusion::FusionTyped;
 use super::plan::Plan;
 use super::runtime::RuntimeTyped;
+use super::words::Words;
 use super::yaml;
 use crate::error::Result;
 
@@ -86,7 +87,15 @@ pub(super) struct ProjectionSection {
     #[serde(default, deserialize_with = "given")]
     pub(super) architecture: Option<At<String>>,
     #[serde(default, deserialize_with = "given")]
-    pub(super) pairs: Option<At<String>>,
+    pub(super) pairs: Option<Words>,
+    #[serde(default, deserialize_with = "given")]
+    pub(super) sides: Option<At<String>>,
+    #[serde(default, deserialize_with = "given")]
+    pub(super) hard_negatives: Option<At<i64>>,
+    #[serde(default, deserialize_with = "given")]
+    pub(super) matryoshka: Option<At<Vec<At<i64>>>>,
+    #[serde(default, deserialize_with = "given")]
+    pub(super) distillation: Option<At<f64>>,
     #[serde(default, deserialize_with = "given")]
     pub(super) epochs: Option<At<i64>>,
     #[serde(default, deserialize_with = "given")]

@@ -1,21 +1,26 @@
 //! The gate: a projection is published only if it helps on groups that neither training nor early stopping has seen.
 //!
-//! Every anchor of the held-out pairs asks for its positives among all candidates but itself (and exact copies of itself), once with
-//! raw vectors, once with a PCA of the projection's size if that is smaller than raw, once with the projection, and with BM25 if the
-//! caller has it. Differences are paired by query; their intervals resample whole groups.
+//! Every anchor of the held-out pairs asks for its positives among all candidates but itself (and exact copies of itself): with raw
+//! vectors; with a PCA, the first numbers and a random projection of the projection's size; with the projection; with BM25 and a table
+//! lookup if the caller has them; and with BM25 and vectors fused as search fuses them, without the projection and with it. Differences
+//! are paired by query; their intervals resample whole groups. With several folds each is asked of the projection that has not seen it,
+//! and all are judged together.
 //!
 //! The rule, on nDCG@10, where "beats" means that the lower end of the 95 % interval of the difference is above zero:
 //! 1. with fewer than [`MIN_TEST_QUERIES`] queries or [`MIN_TEST_GROUPS`] groups nothing is published;
 //! 2. the projection beats raw vectors; or it is smaller than them and the lower end is not below -[`NOT_WORSE_TOLERANCE`];
-//! 3. if it is smaller than raw vectors, it beats the PCA of the same size;
+//! 3. if it is smaller than raw vectors, it beats the PCA, the first numbers and the random projection of the same size;
 //! 4. MRR@10 is not clearly worse than that of raw vectors (the upper end of its interval is not below zero);
-//! 5. if the caller asks for it, it beats BM25.
+//! 5. it beats the table lookup, if there is one;
+//! 6. the fused search is not clearly worse with it than without it;
+//! 7. if the caller asks for it, it beats BM25.
 
 use serde::{Deserialize, Serialize};
 
-use super::pca::pca;
+use super::config::Sides;
+use super::pca;
 use super::projection::Projection;
-use super::ranking::{CUT, Questions};
+use super::ranking::{CUT, Map, Questions};
 use super::vectors::{RowPair, Vectors};
 use crate::error::{Error, Result};
 use crate::metrics::{self, Interval};
@@ -27,25 +32,45 @@ pub const MIN_TEST_QUERIES: usize = 30;
 pub const MIN_TEST_GROUPS: usize = 8;
 /// How much of nDCG@10 a smaller projection may lose at the lower end of the interval: nothing.
 pub const NOT_WORSE_TOLERANCE: f64 = 0.0;
+/// How deep each list is read that is fused, as search reads them.
+pub const FUSED_DEPTH: usize = 100;
 /// More queries than this make no interval narrower that matters; every n-th is taken then.
 const MAX_TEST_QUERIES: usize = 5000;
 
-/// BM25 as the caller has it: the best rows of a row's text, best first, at most so many. Copies and the row itself may be among them.
-pub type Lexical<'a> = &'a dyn Fn(usize, usize) -> Result<Vec<usize>>;
+/// A row that was found, and the score that the system gave it.
+pub type Found = (usize, f64);
+
+/// BM25 or a table as the caller has it: the best rows for a row, best first, at most so many. Copies and the row itself may be among
+/// them.
+pub type Lexical<'a> = &'a dyn Fn(usize, usize) -> Result<Vec<Found>>;
+
+/// How search fuses rankings: words, raw vectors, and a projection if there is one; best first.
+pub type Fuse<'a> = &'a dyn Fn(&[Found], &[Found], Option<&[Found]>) -> Vec<usize>;
+
+/// A projection and held-out pairs, of groups that are in no training or validation pair of it.
+#[derive(Clone, Copy)]
+pub struct Fold<'a> {
+    /// What is judged.
+    pub projection: &'a Projection,
+    /// By what.
+    pub test: &'a [RowPair],
+}
 
 /// What is judged, and on what.
 #[derive(Clone, Copy)]
 pub struct Trial<'a> {
     /// All vectors of the project; the PCA is made of them.
     pub vectors: &'a Vectors,
-    /// Held-out pairs, of groups that are in no training or validation pair.
-    pub test: &'a [RowPair],
+    /// One fold; or several with projections of the same shape, whose groups are numbered together and are in one fold each.
+    pub folds: &'a [Fold<'a>],
     /// What is searched; all vectors if nothing is given. Relevant rows are added.
     pub candidates: Option<&'a [usize]>,
-    /// What is judged.
-    pub projection: &'a Projection,
     /// BM25 on the same questions, if the caller can answer them.
     pub lexical: Option<Lexical<'a>>,
+    /// A table that answers the same questions without learning (co-changes, calls), if there is one. It must not know the answers.
+    pub table: Option<Lexical<'a>>,
+    /// How search fuses; needs [`Trial::lexical`].
+    pub fuse: Option<Fuse<'a>>,
     /// Whether beating BM25 is asked for too; else its figures are only shown, since search uses both together.
     pub must_beat_lexical: bool,
     /// For the bootstrap.
@@ -68,6 +93,17 @@ pub struct Figures {
 pub struct Comparison {
     /// The system's own figures.
     pub figures: Figures,
+    /// What the projection adds.
+    pub gain: Figures,
+}
+
+/// Fused search without the projection and with it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hybrid {
+    /// BM25 and raw vectors.
+    pub without: Figures,
+    /// BM25, raw vectors and the projection.
+    pub with: Figures,
     /// What the projection adds.
     pub gain: Figures,
 }
@@ -95,69 +131,159 @@ pub struct Verdict {
     pub raw: Option<Comparison>,
     /// PCA of the projection's size; nothing if that is not smaller than raw.
     pub pca: Option<Comparison>,
+    /// The first numbers of raw vectors, as many as the projection has; nothing if that is not fewer.
+    pub cut: Option<Comparison>,
+    /// A random projection to the same size; nothing if documents stay raw.
+    pub random: Option<Comparison>,
     /// BM25; nothing if the caller has none.
     pub lexical: Option<Comparison>,
+    /// The table lookup; nothing if there is none.
+    pub table: Option<Comparison>,
+    /// Fused search; nothing without BM25.
+    pub hybrid: Option<Hybrid>,
 }
 
 /// Judges a projection; see the rule above. Fails only if something is wrong, never because the projection is.
 pub fn judge(trial: &Trial<'_>, job: Job<'_>) -> Result<Verdict> {
-    let Trial { vectors, projection, .. } = *trial;
-    if projection.input_dim() != vectors.dimensions() {
-        let (takes, has) = (projection.input_dim(), vectors.dimensions());
-        return Err(Error::bug(format!("the projection takes vectors of {takes} numbers, the project's have {has}")));
+    let vectors = trial.vectors;
+    let Some(first) = trial.folds.first() else { return Err(Error::bug("nothing was given to be judged")) };
+    for Fold { projection, test } in trial.folds {
+        if projection.input_dim() != vectors.dimensions() {
+            let (takes, has) = (projection.input_dim(), vectors.dimensions());
+            return Err(Error::bug(format!("the projection takes vectors of {takes} numbers, the project's have {has}")));
+        }
+        if (projection.output_dim(), projection.sides()) != (first.projection.output_dim(), first.projection.sides()) {
+            return Err(Error::bug("projections of different shapes cannot be judged together"));
+        }
+        vectors.check(test)?;
     }
-    vectors.check(trial.test)?;
-    let questions = match trial.candidates {
-        Some(rows) => Questions::new(vectors, trial.test, rows.iter().copied().filter(|&row| row < vectors.len()), MAX_TEST_QUERIES),
-        None => Questions::new(vectors, trial.test, 0..vectors.len(), MAX_TEST_QUERIES),
-    };
-    let mut groups: Vec<usize> = questions.queries.iter().map(|query| query.group).collect();
+    let most = MAX_TEST_QUERIES / trial.folds.len();
+    let asked: Vec<Asked<'_>> = trial
+        .folds
+        .iter()
+        .map(|fold| Asked {
+            projection: fold.projection,
+            questions: match trial.candidates {
+                Some(rows) => Questions::new(vectors, fold.test, rows.iter().copied().filter(|&row| row < vectors.len()), most),
+                None => Questions::new(vectors, fold.test, 0..vectors.len(), most),
+            },
+        })
+        .collect();
+    let mut groups: Vec<usize> = asked.iter().flat_map(|asked| &asked.questions.queries).map(|query| query.group).collect();
+    let queries = groups.len();
     groups.sort_unstable();
     groups.dedup();
     let mut verdict = Verdict {
         published: false,
         reason: String::new(),
-        queries: questions.queries.len(),
+        queries,
         groups: groups.len(),
-        candidates: questions.candidates.len(),
-        input_dim: projection.input_dim(),
-        output_dim: projection.output_dim(),
+        candidates: asked.iter().map(|asked| asked.questions.candidates.len()).max().unwrap_or(0),
+        input_dim: first.projection.input_dim(),
+        output_dim: first.projection.output_dim(),
         projection: None,
         raw: None,
         pca: None,
+        cut: None,
+        random: None,
         lexical: None,
+        table: None,
+        hybrid: None,
     };
-    if !questions.queries.is_empty() {
-        measure(&mut verdict, trial, &questions, job)?;
+    if queries > 0 {
+        measure(&mut verdict, trial, &asked, job)?;
     }
     (verdict.published, verdict.reason) = decide(&verdict, trial.must_beat_lexical);
     Ok(verdict)
 }
 
-fn measure(verdict: &mut Verdict, trial: &Trial<'_>, questions: &Questions, job: Job<'_>) -> Result<()> {
-    let Trial { vectors, projection, seed, .. } = *trial;
+/// A fold as questions.
+struct Asked<'a> {
+    projection: &'a Projection,
+    questions: Questions,
+}
+
+/// The rankings of all folds, one after another.
+type Rankings = Vec<Vec<Found>>;
+
+fn measure(verdict: &mut Verdict, trial: &Trial<'_>, asked: &[Asked<'_>], job: Job<'_>) -> Result<()> {
+    let Trial { vectors, seed, .. } = *trial;
     job.progress.begin("judging", None, "systems");
-    let groups: Vec<usize> = questions.queries.iter().map(|query| query.group).collect();
-    let done = |rankings: Vec<Vec<usize>>| {
+    let groups: Vec<usize> = asked.iter().flat_map(|asked| &asked.questions.queries).map(|query| query.group).collect();
+    let scores = |rankings: &Rankings| {
+        let rows: Vec<Vec<usize>> = rankings.iter().map(|list| list.iter().map(|found| found.0).collect()).collect();
+        Scores::new(asked, &rows)
+    };
+    let found = |lists: Vec<Vec<(f32, usize)>>| -> Rankings {
+        lists.into_iter().map(|list| list.into_iter().map(|(score, row)| (row, f64::from(score))).collect()).collect()
+    };
+    let raw_map: Map<'_> = &|rows| rows.to_owned();
+    // Lists that are fused are read deeper; measures look at their first ten.
+    let fused = trial.fuse.zip(trial.lexical);
+    let depth = if fused.is_some() { FUSED_DEPTH } else { CUT };
+    let ranked = |depth: usize, map: Map<'_>| -> Result<Rankings> {
+        let all: Result<Vec<Rankings>> = asked.iter().map(|asked| Ok(found(asked.questions.rank_to(depth, vectors, map, map, job)?))).collect();
         job.progress.advance(1);
-        Scores::new(questions, &rankings)
+        Ok(all?.concat())
     };
-    let projected = done(questions.rank(vectors, &|rows| projection.forward(rows), job)?);
-    let compare = |system: &Scores| -> Result<Comparison> {
-        Ok(Comparison { figures: system.figures(&groups, seed)?, gain: projected.minus(system).figures(&groups, seed)? })
+    let projected: Result<Vec<Rankings>> = asked
+        .iter()
+        .map(|Asked { projection, questions }| {
+            let map: Map<'_> = &|rows| projection.forward(rows);
+            let documents = if projection.sides() == Sides::Both { map } else { raw_map };
+            Ok(found(questions.rank_to(depth, vectors, map, documents, job)?))
+        })
+        .collect();
+    let projected = projected?.concat();
+    job.progress.advance(1);
+    let own = scores(&projected);
+    let compare = |rankings: &Rankings| -> Result<Comparison> {
+        let system = scores(rankings);
+        Ok(Comparison { figures: system.figures(&groups, seed)?, gain: own.minus(&system).figures(&groups, seed)? })
     };
-    verdict.projection = Some(projected.figures(&groups, seed)?);
-    verdict.raw = Some(compare(&done(questions.rank(vectors, &|rows| rows.to_owned(), job)?))?);
-    if projection.output_dim() < projection.input_dim() {
-        let pca = pca(vectors, projection.output_dim())?;
-        verdict.pca = Some(compare(&done(questions.rank(vectors, &|rows| pca.forward(rows), job)?))?);
+    verdict.projection = Some(own.figures(&groups, seed)?);
+    let raw = ranked(depth, raw_map)?;
+    verdict.raw = Some(compare(&raw)?);
+    let (input, output) = (verdict.input_dim, verdict.output_dim);
+    if output < input {
+        let pca = pca::pca(vectors, output)?;
+        verdict.pca = Some(compare(&ranked(CUT, &|rows| pca.forward(rows))?)?);
+        let cut = pca::cut(input, output);
+        verdict.cut = Some(compare(&ranked(CUT, &|rows| cut.forward(rows))?)?);
+    }
+    if asked.iter().all(|asked| asked.projection.sides() == Sides::Both) {
+        let random = pca::random(input, output, seed);
+        verdict.random = Some(compare(&ranked(CUT, &|rows| random.forward(rows))?)?);
+    }
+    let looked_up = |lookup: Lexical<'_>, depth: usize| -> Result<Rankings> {
+        let all = asked.iter().flat_map(|asked| asked.questions.queries.iter().map(move |query| (&asked.questions, query.row)));
+        let rankings = all.map(|(questions, row)| {
+            job.check()?;
+            rank_lexically(vectors, questions, row, lookup, depth)
+        });
+        let rankings = rankings.collect::<Result<_>>()?;
+        job.progress.advance(1);
+        Ok(rankings)
+    };
+    if let Some(table) = trial.table {
+        verdict.table = Some(compare(&looked_up(table, CUT)?)?);
     }
     if let Some(lexical) = trial.lexical {
-        let rankings = questions.queries.iter().map(|query| {
-            job.check()?;
-            rank_lexically(vectors, questions, query.row, lexical)
-        });
-        verdict.lexical = Some(compare(&done(rankings.collect::<Result<_>>()?))?);
+        let words = looked_up(lexical, depth)?;
+        verdict.lexical = Some(compare(&words)?);
+        if let Some((fuse, _)) = fused {
+            let fused = |projected: Option<&Rankings>| -> Scores {
+                let all = words.iter().zip(&raw).enumerate();
+                let fused = all.map(|(at, (words, raw))| fuse(words, raw, projected.map(|lists| lists[at].as_slice())));
+                Scores::new(asked, &fused.collect::<Vec<_>>())
+            };
+            let (without, with) = (fused(None), fused(Some(&projected)));
+            verdict.hybrid = Some(Hybrid {
+                without: without.figures(&groups, seed)?,
+                with: with.figures(&groups, seed)?,
+                gain: with.minus(&without).figures(&groups, seed)?,
+            });
+        }
     }
     job.progress.end("");
     Ok(())
@@ -166,12 +292,13 @@ fn measure(verdict: &mut Verdict, trial: &Trial<'_>, questions: &Questions, job:
 /// How many rows BM25 is asked for beyond the cut, since the query itself, copies and rows that are no candidates are left out.
 const LEXICAL_SPARE: usize = 20;
 
-fn rank_lexically(vectors: &Vectors, questions: &Questions, row: usize, lexical: Lexical<'_>) -> Result<Vec<usize>> {
-    let mut ranked: Vec<usize> = Vec::with_capacity(CUT);
-    for found in lexical(row, CUT + LEXICAL_SPARE)?.into_iter().filter(|&found| found < vectors.len()) {
+fn rank_lexically(vectors: &Vectors, questions: &Questions, row: usize, lexical: Lexical<'_>, depth: usize) -> Result<Vec<Found>> {
+    let mut ranked: Vec<Found> = Vec::with_capacity(depth);
+    for (found, score) in lexical(row, depth + LEXICAL_SPARE)?.into_iter().filter(|&(found, _)| found < vectors.len()) {
         let found = vectors.first_of(found);
-        if found != row && !ranked.contains(&found) && questions.candidates.binary_search(&found).is_ok() && ranked.len() < CUT {
-            ranked.push(found);
+        let is_new = found != row && !ranked.iter().any(|known| known.0 == found);
+        if is_new && questions.candidates.binary_search(&found).is_ok() && ranked.len() < depth {
+            ranked.push((found, score));
         }
     }
     Ok(ranked)
@@ -185,9 +312,10 @@ struct Scores {
 }
 
 impl Scores {
-    fn new(questions: &Questions, rankings: &[Vec<usize>]) -> Scores {
+    fn new(asked: &[Asked<'_>], rankings: &[Vec<usize>]) -> Scores {
         let by = |measure: fn(&[usize], &metrics::Judgements<usize>, usize) -> f64| {
-            questions.queries.iter().zip(rankings).map(|(query, ranked)| measure(ranked, &query.relevant, CUT)).collect()
+            let queries = asked.iter().flat_map(|asked| &asked.questions.queries);
+            queries.zip(rankings).map(|(query, ranked)| measure(ranked, &query.relevant, CUT)).collect()
         };
         Scores { ndcg: by(metrics::ndcg), mrr: by(metrics::reciprocal_rank), recall: by(metrics::recall) }
     }
@@ -215,22 +343,43 @@ fn decide(verdict: &Verdict, must_beat_lexical: bool) -> (bool, String) {
     let smaller = output_dim < input_dim;
     let beats_raw = raw.gain.ndcg.is_positive();
     let as_good = smaller && raw.gain.ndcg.low >= -NOT_WORSE_TOLERANCE;
+    let beats = |comparison: Option<Comparison>| comparison.is_some_and(|comparison| comparison.gain.ndcg.is_positive());
+    let gain = |gain: Option<Interval>| gain.map(told).unwrap_or_default();
+    let of = |comparison: Option<Comparison>| gain(comparison.map(|comparison| comparison.gain.ndcg));
     let refused = if !beats_raw && !as_good {
-        Some("it does not clearly beat raw vectors")
+        Some(format!("it does not clearly beat raw vectors{}", told(raw.gain.ndcg)))
     } else if raw.gain.mrr.is_negative() {
-        Some("its MRR@10 is worse than that of raw vectors")
-    } else if smaller && !verdict.pca.is_some_and(|pca| pca.gain.ndcg.is_positive()) {
-        Some("it does not clearly beat PCA of the same size")
-    } else if must_beat_lexical && !verdict.lexical.is_some_and(|lexical| lexical.gain.ndcg.is_positive()) {
-        Some("it does not clearly beat BM25")
+        Some("its MRR@10 is worse than that of raw vectors".to_owned())
+    } else if smaller && !beats(verdict.pca) {
+        Some(format!("it does not clearly beat PCA of the same size{}", of(verdict.pca)))
+    } else if smaller && !beats(verdict.cut) {
+        Some(format!("it does not clearly beat the first {output_dim} numbers of raw vectors{}", of(verdict.cut)))
+    } else if smaller && !beats(verdict.random) {
+        Some(format!("it does not clearly beat a random projection of the same size{}", of(verdict.random)))
+    } else if verdict.table.is_some() && !beats(verdict.table) {
+        Some(format!("it does not clearly beat the table lookup, which costs nothing{}", of(verdict.table)))
+    } else if verdict.hybrid.is_some_and(|hybrid| hybrid.gain.ndcg.is_negative()) {
+        let change = gain(verdict.hybrid.map(|hybrid| hybrid.gain.ndcg));
+        Some(format!("search with words and vectors together gets worse with it{change}"))
+    } else if must_beat_lexical && !beats(verdict.lexical) {
+        Some(format!("it does not clearly beat BM25{}", of(verdict.lexical)))
     } else {
         None
     };
     match refused {
         Some(why) => (false, format!("not published, search uses raw vectors: {why}")),
-        None if beats_raw => (true, "published: it beats raw vectors".to_owned()),
-        None => (true, "published: it is as good as raw vectors and smaller".to_owned()),
+        None if beats_raw => (true, format!("published: it beats raw vectors{}", told(raw.gain.ndcg))),
+        None => {
+            let times = input_dim as f64 / output_dim as f64;
+            let memory = format!("{output_dim} numbers instead of {input_dim}, a win of memory ({times:.1} times less)");
+            (true, format!("published: it is as good as raw vectors and smaller: {memory}"))
+        }
     }
+}
+
+/// A gain in words.
+fn told(gain: Interval) -> String {
+    format!(" (nDCG@10 {:+.4}, 95 % interval {:+.4} to {:+.4})", gain.mean, gain.low, gain.high)
 }
 
 #[cfg(test)]
@@ -258,7 +407,11 @@ mod tests {
             projection: Some(half),
             raw: Some(by(against_raw)),
             pca: against_pca.map(by),
+            cut: against_pca.map(by),
+            random: against_pca.map(by),
             lexical: None,
+            table: None,
+            hybrid: None,
         }
     }
 
@@ -268,7 +421,7 @@ mod tests {
             (verdict(384, (0.01, 0.05), None), true, "beats raw vectors"),
             (verdict(384, (-0.01, 0.05), None), false, "does not clearly beat raw"),
             (verdict(384, (0.0, 0.0), None), false, "does not clearly beat raw"),
-            (verdict(256, (0.0, 0.02), Some((0.01, 0.02))), true, "as good as raw vectors and smaller"),
+            (verdict(256, (0.0, 0.02), Some((0.01, 0.02))), true, "as good as raw vectors and smaller: 256 numbers instead of 384"),
             (verdict(256, (0.01, 0.02), Some((0.01, 0.02))), true, "beats raw vectors"),
             (verdict(256, (0.01, 0.02), Some((-0.01, 0.02))), false, "beat PCA"),
             (verdict(256, (-0.001, 0.02), Some((0.01, 0.02))), false, "does not clearly beat raw"),
@@ -285,6 +438,25 @@ mod tests {
         assert!(!decide(&good, true).0, "BM25 was asked for and is not there");
         good.lexical = good.raw;
         assert!(decide(&good, true).0);
+        good.table = verdict(384, (-0.01, 0.03), None).raw;
+        assert!(decide(&good, false).1.contains("table lookup"));
+        good.table = verdict(384, (0.01, 0.03), None).raw;
+        let fused = |low, high| {
+            let by = verdict(384, (low, high), None).raw.expect("a comparison");
+            Some(Hybrid { without: by.figures, with: by.figures, gain: by.gain })
+        };
+        good.hybrid = fused(-0.02, 0.001);
+        assert!(decide(&good, false).0, "within noise is not worse");
+        good.hybrid = fused(-0.02, -0.001);
+        let (published, why) = decide(&good, false);
+        assert!(!published && why.contains("words and vectors together gets worse with it (nDCG@10 -0.0105"), "{why}");
+        good.hybrid = None;
+        let mut cut = verdict(256, (0.01, 0.02), Some((0.01, 0.02)));
+        cut.cut = verdict(256, (-0.01, 0.02), None).raw;
+        assert!(decide(&cut, false).1.contains("does not clearly beat the first 256 numbers"));
+        cut.cut = cut.pca;
+        cut.random = None;
+        assert!(decide(&cut, false).1.contains("random projection"));
         if let Some(raw) = &mut good.raw {
             raw.gain.mrr = interval(-0.2, -0.1);
         }

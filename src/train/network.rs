@@ -57,7 +57,7 @@ pub struct Network<F> {
 
 /// What a forward pass leaves for the way back.
 pub struct Trace<F> {
-    /// After the relu, `[rows, hidden]`; nothing without a hidden layer.
+    /// After the relu where there is one, `[rows, hidden]`; nothing without a hidden layer.
     hidden: Option<Array2<F>>,
     /// The length of each output before it was normalised; 0 if it was too short to have a direction.
     lengths: Array1<F>,
@@ -84,47 +84,34 @@ impl<F: Real> Network<F> {
         let (mut output, hidden) = match &self.layers[..] {
             [first, second] => {
                 let mut hidden = first.forward(&x);
-                hidden.mapv_inplace(|value| if value > F::zero() { value } else { F::zero() });
+                if self.architecture.has_relu() {
+                    hidden.mapv_inplace(|value| if value > F::zero() { value } else { F::zero() });
+                }
                 (second.forward(&hidden.view()), Some(hidden))
             }
             layers => (layers[0].forward(&x), None),
         };
-        if self.architecture == Architecture::Residual {
+        if self.architecture.adds_input() {
             output += &x;
         }
-        let mut lengths = Array1::zeros(output.nrows());
-        for (mut row, length) in output.rows_mut().into_iter().zip(lengths.iter_mut()) {
-            let norm = row.dot(&row).sqrt();
-            if norm > F::of(SHORTEST) {
-                *length = norm;
-                row.mapv_inplace(|value| value / norm);
-            } else {
-                row.fill(F::zero());
-            }
-        }
+        let lengths = normalize(&mut output);
         Trace { hidden, lengths, output }
     }
 
     /// The gradients of the layers, given the input, its trace and the gradient of the normalised output.
     pub fn backward(&self, x: ArrayView2<'_, F>, trace: &Trace<F>, d_output: &Array2<F>) -> Vec<Layer<F>> {
-        // Through z = y / |y|: dy = (dz - z (z . dz)) / |y|.
         let mut dy = d_output.to_owned();
-        Zip::from(dy.rows_mut()).and(trace.output.rows()).and(&trace.lengths).for_each(|mut dy, z, &length| {
-            if length == F::zero() {
-                dy.fill(F::zero());
-            } else {
-                let along = z.dot(&dy);
-                Zip::from(&mut dy).and(&z).for_each(|dy, &z| *dy = (*dy - z * along) / length);
-            }
-        });
+        unnormalize(&mut dy, &trace.output.view(), &trace.lengths);
         match (&self.layers[..], &trace.hidden) {
             ([_, second], Some(hidden)) => {
                 let mut d_hidden = product(&dy.view(), &second.weight.view());
-                Zip::from(&mut d_hidden).and(hidden).for_each(|d, &h| {
-                    if h <= F::zero() {
-                        *d = F::zero();
-                    }
-                });
+                if self.architecture.has_relu() {
+                    Zip::from(&mut d_hidden).and(hidden).for_each(|d, &h| {
+                        if h <= F::zero() {
+                            *d = F::zero();
+                        }
+                    });
+                }
                 vec![Layer::gradient(&x, &d_hidden), Layer::gradient(&hidden.view(), &dy)]
             }
             _ => vec![Layer::gradient(&x, &dy)],
@@ -132,12 +119,39 @@ impl<F: Real> Network<F> {
     }
 }
 
+/// Divides each row by its length and gives the lengths; a row without direction becomes zero and has length 0.
+pub fn normalize<F: Real>(rows: &mut Array2<F>) -> Array1<F> {
+    let mut lengths = Array1::zeros(rows.nrows());
+    for (mut row, length) in rows.rows_mut().into_iter().zip(lengths.iter_mut()) {
+        let norm = row.dot(&row).sqrt();
+        if norm > F::of(SHORTEST) {
+            *length = norm;
+            row.mapv_inplace(|value| value / norm);
+        } else {
+            row.fill(F::zero());
+        }
+    }
+    lengths
+}
+
+/// The gradient of rows before [`normalize`], in place of that after it: through `z = y / |y|`, `dy = (dz - z (z . dz)) / |y|`.
+pub fn unnormalize<F: Real>(gradient: &mut Array2<F>, normalized: &ArrayView2<'_, F>, lengths: &Array1<F>) {
+    Zip::from(gradient.rows_mut()).and(normalized.rows()).and(lengths).for_each(|mut dy, z, &length| {
+        if length == F::zero() {
+            dy.fill(F::zero());
+        } else {
+            let along = z.dot(&dy);
+            Zip::from(&mut dy).and(&z).for_each(|dy, &z| *dy = (*dy - z * along) / length);
+        }
+    });
+}
+
 /// Products with fewer multiplications are not worth a second thread.
 const SPLIT_AT: usize = 1 << 20;
 
 /// `a b` on two threads, each of which computes half of the rows or columns of the result, whichever are more: every number is the
 /// work of one thread, and the halves are the same wherever it runs.
-fn product<F: Real>(a: &ArrayView2<'_, F>, b: &ArrayView2<'_, F>) -> Array2<F> {
+pub(super) fn product<F: Real>(a: &ArrayView2<'_, F>, b: &ArrayView2<'_, F>) -> Array2<F> {
     let (rows, columns) = (a.nrows(), b.ncols());
     if rows * columns * a.ncols() < SPLIT_AT {
         return a.dot(b);

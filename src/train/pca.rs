@@ -1,4 +1,5 @@
-//! Principal components as a projection: the baseline that a smaller trained projection must beat, and the place where it starts.
+//! Projections without training, which a trained one must beat: principal components (also the place where a smaller one starts), the
+//! first numbers, and chance.
 //!
 //! Not centred, on purpose. Search compares vectors by their dot product, and the projection on the first k eigenvectors of
 //! `X^T X` is the one that keeps the matrix of all dot products `X X^T` best (Eckart and Young 1936). Subtracting the mean first
@@ -6,23 +7,41 @@
 
 use ndarray::{Array1, Array2};
 
-use super::config::Architecture;
+use super::config::{Architecture, Sides};
 use super::eigen;
 use super::network::{Layer, Network};
 use super::projection::Projection;
 use super::vectors::Vectors;
 use crate::error::{Error, Result};
+use crate::metrics::random::SplitMix64;
 
 /// More rows than this do not change the directions; every n-th is taken then.
 const MAX_ROWS: usize = 50_000;
 /// Rows of a partial sum in single precision; the sums of blocks are added in double precision.
 const BLOCK: usize = 1024;
+/// The stream of the seed that the random projection is drawn from; training has 0 and 1.
+const RANDOM_STREAM: u64 = 2;
 
 /// The linear projection on the `output` first principal components of `vectors`, without centring.
 pub fn pca(vectors: &Vectors, output: usize) -> Result<Projection> {
-    let weight = components(vectors, output)?;
-    let bias = Array1::zeros(output);
-    Ok(Projection::from_network(Network { architecture: Architecture::Linear, layers: vec![Layer { weight, bias }] }))
+    Ok(linear(components(vectors, output)?))
+}
+
+/// The first `output` numbers of a vector: what a model that was trained for it (Matryoshka) is cut to, and what costs nothing.
+pub fn cut(input: usize, output: usize) -> Projection {
+    linear(Array2::from_shape_fn((output, input), |(row, column)| if row == column { 1.0 } else { 0.0 }))
+}
+
+/// A random projection (Johnson and Lindenstrauss 1984), what must be beaten by anything that claims to have learnt something.
+pub fn random(input: usize, output: usize, seed: u64) -> Projection {
+    let mut random = SplitMix64::stream(seed, RANDOM_STREAM);
+    let deviation = (1.0 / output as f64).sqrt();
+    linear(Array2::from_shape_fn((output, input), |_| (deviation * random.normal()) as f32))
+}
+
+fn linear(weight: Array2<f32>) -> Projection {
+    let bias = Array1::zeros(weight.nrows());
+    Projection::from_network(Network { architecture: Architecture::Linear, layers: vec![Layer { weight, bias }] }, Sides::Both)
 }
 
 /// The first `output` principal directions, `[output, dimensions]`, orthonormal rows.

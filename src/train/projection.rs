@@ -2,7 +2,7 @@
 //!
 //! The file holds F32 tensors `w1.weight [hidden, input]`, `w1.bias [hidden]`, `w2.weight [output, hidden]`, `w2.bias [output]`
 //! (for a linear projection only `w1.weight [output, input]` and `w1.bias [output]`) and the metadata `architecture`, `input_dim`,
-//! `hidden_dim` (not for a linear one), `output_dim`, `created_by`. Sizes are read from the shapes and checked against the metadata.
+//! `hidden_dim` (not for a linear one), `output_dim`, `created_by`, and `sides=query` if documents stay raw. Sizes are read from the shapes and checked against the metadata.
 //! <https://huggingface.co/docs/safetensors> is the format.
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,7 +12,7 @@ use ndarray::{Array1, Array2, ArrayView2};
 use safetensors::{Dtype, SafeTensors};
 use serde::Serialize;
 
-use super::config::Architecture;
+use super::config::{Architecture, Sides};
 use super::network::{Layer, Network};
 use super::vectors::normalizer;
 use crate::error::{Error, ErrorKind, Result};
@@ -29,6 +29,7 @@ const MEND: &str = "train it again with `patina oxidize`";
 #[derive(Clone, Debug, PartialEq)]
 pub struct Projection {
     network: Network<f32>,
+    sides: Sides,
 }
 
 #[derive(Serialize)]
@@ -39,8 +40,13 @@ enum Entry {
 }
 
 impl Projection {
-    pub(super) fn from_network(network: Network<f32>) -> Projection {
-        Projection { network }
+    pub(super) fn from_network(network: Network<f32>, sides: Sides) -> Projection {
+        Projection { network, sides }
+    }
+
+    /// What it is made for: both sides of a comparison, or questions that are compared with raw documents.
+    pub fn sides(&self) -> Sides {
+        self.sides
     }
 
     /// The architecture.
@@ -110,6 +116,9 @@ impl Projection {
         if let Some(hidden) = self.hidden_dim() {
             metadata.insert("hidden_dim", hidden.to_string());
         }
+        if self.sides == Sides::Query {
+            metadata.insert("sides", self.sides.name().to_owned());
+        }
         let mut header = BTreeMap::from([("__metadata__".to_owned(), Entry::Metadata(metadata))]);
         let mut data = Vec::new();
         for (at, layer) in self.network.layers.iter().enumerate() {
@@ -169,7 +178,7 @@ impl Projection {
         let text = |key: &str| metadata.get(key).map(String::as_str).ok_or_else(|| format!("the metadata has no `{key}`"));
         let name = text("architecture")?;
         let architecture = Architecture::parse(name)
-            .ok_or_else(|| format!("the architecture is {name:?}, expected \"linear\", \"residual\" or \"mlp-2layer\""))?;
+            .ok_or_else(|| format!("the architecture is {name:?}, expected \"linear\", \"residual\", \"low-rank\" or \"mlp-2layer\""))?;
         let count = if architecture.has_hidden() { 2 } else { 1 };
         let mut found: Vec<&str> = file.names();
         found.sort_unstable();
@@ -183,7 +192,12 @@ impl Projection {
         {
             return Err(format!("w2.weight takes {} numbers, but w1.weight gives {}", second.weight.ncols(), first.weight.nrows()));
         }
-        let projection = Projection { network: Network { architecture, layers } };
+        let sides = match metadata.get("sides").map(String::as_str) {
+            None => Sides::Both,
+            Some(word) if word == Sides::Query.name() => Sides::Query,
+            Some(word) => return Err(format!("the metadata says `sides` is {word:?}, expected \"query\" or nothing")),
+        };
+        let projection = Projection { network: Network { architecture, layers }, sides };
         for (key, size) in [
             ("input_dim", Some(projection.input_dim())),
             ("hidden_dim", projection.hidden_dim()),
@@ -195,8 +209,11 @@ impl Projection {
                 return Err(format!("the metadata says `{key}` is {:?}, the tensors' shapes say {size}", text(key)?));
             }
         }
-        if architecture == Architecture::Residual && projection.input_dim() != projection.output_dim() {
-            return Err(format!("a residual projection from {} to {} numbers", projection.input_dim(), projection.output_dim()));
+        if architecture.adds_input() && projection.input_dim() != projection.output_dim() {
+            return Err(format!("a {name} projection from {} to {} numbers", projection.input_dim(), projection.output_dim()));
+        }
+        if sides == Sides::Query && projection.input_dim() != projection.output_dim() {
+            return Err(format!("a projection of questions alone from {} to {} numbers", projection.input_dim(), projection.output_dim()));
         }
         Ok(projection)
     }
@@ -245,11 +262,16 @@ mod tests {
             bias: Array1::from_shape_fn(out, |_| random.normal() as f32),
         };
         let layers = if architecture.has_hidden() { vec![layer(hidden, input), layer(output, hidden)] } else { vec![layer(output, input)] };
-        Projection { network: Network { architecture, layers } }
+        Projection { network: Network { architecture, layers }, sides: Sides::Both }
     }
 
-    fn shapes() -> [Projection; 3] {
-        [sample(Architecture::Linear, 5, 0, 3), sample(Architecture::Residual, 5, 7, 5), sample(Architecture::Mlp, 5, 7, 3)]
+    fn shapes() -> [Projection; 4] {
+        [
+            sample(Architecture::Linear, 5, 0, 3),
+            sample(Architecture::Residual, 5, 7, 5),
+            sample(Architecture::LowRank, 5, 2, 5),
+            sample(Architecture::Mlp, 5, 7, 3),
+        ]
     }
 
     #[test]
@@ -292,9 +314,10 @@ mod tests {
             let layers = &projection.network.layers;
             let mut y = affine(&layers[0], &x);
             if projection.architecture().has_hidden() {
-                y = affine(&layers[1], &y.iter().map(|v| v.max(0.0)).collect::<Vec<_>>());
+                let floor = if projection.architecture() == Architecture::LowRank { f32::NEG_INFINITY } else { 0.0 };
+                y = affine(&layers[1], &y.iter().map(|v| v.max(floor)).collect::<Vec<_>>());
             }
-            if projection.architecture() == Architecture::Residual {
+            if matches!(projection.architecture(), Architecture::Residual | Architecture::LowRank) {
                 y.iter_mut().zip(&x).for_each(|(y, x)| *y += x);
             }
             let norm = y.iter().map(|v| v * v).sum::<f32>().sqrt();

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ndarray::{Array2, ArrayView2};
 
+use super::network::product;
 use super::vectors::{RowPair, Vectors};
 use crate::error::Result;
 use crate::metrics::{self, Judgements};
@@ -57,31 +58,63 @@ impl Questions {
         Questions { queries, candidates: candidates.into_iter().collect() }
     }
 
+    /// One query for each anchor of `pairs` against `candidates` alone, with nothing that is relevant: to see what is near.
+    pub fn of_anchors(vectors: &Vectors, pairs: &[RowPair], candidates: impl IntoIterator<Item = usize>) -> Questions {
+        let anchors: BTreeMap<usize, usize> = pairs.iter().map(|pair| (vectors.first_of(pair.anchor), pair.group)).collect();
+        let queries = anchors.into_iter().map(|(row, group)| Query { row, relevant: Judgements::new(), group }).collect();
+        let candidates: BTreeSet<usize> = candidates.into_iter().map(|row| vectors.first_of(row)).collect();
+        Questions { queries, candidates: candidates.into_iter().collect() }
+    }
+
     /// The best [`CUT`] candidates of every query by dot product after `map`, ties by the smaller row.
     pub fn rank(&self, vectors: &Vectors, map: Map<'_>, job: Job<'_>) -> Result<Vec<Vec<usize>>> {
+        self.rank_sides(CUT, vectors, map, map, job)
+    }
+
+    /// The same to another depth, where queries and candidates are mapped differently.
+    pub fn rank_sides(&self, depth: usize, vectors: &Vectors, query: Map<'_>, document: Map<'_>, job: Job<'_>) -> Result<Vec<Vec<usize>>> {
+        let best = self.rank_to(depth, vectors, query, document, job)?;
+        Ok(best.into_iter().map(|list| list.into_iter().map(|(_, row)| row).collect()).collect())
+    }
+
+    /// The same with the scores.
+    pub fn rank_to(
+        &self,
+        depth: usize,
+        vectors: &Vectors,
+        query: Map<'_>,
+        document: Map<'_>,
+        job: Job<'_>,
+    ) -> Result<Vec<Vec<(f32, usize)>>> {
         let rows: Vec<usize> = self.queries.iter().map(|query| query.row).collect();
-        let asked: Vec<Array2<f32>> = rows.chunks(QUERIES).map(|rows| map(vectors.select(rows).view())).collect();
-        let mut best: Vec<Vec<(f32, usize)>> = vec![Vec::with_capacity(CUT + 1); rows.len()];
+        let asked: Vec<Array2<f32>> = rows.chunks(QUERIES).map(|rows| query(vectors.select(rows).view())).collect();
+        let mut best: Vec<Vec<(f32, usize)>> = vec![Vec::with_capacity(depth + 1); rows.len()];
         for candidates in self.candidates.chunks(CANDIDATES) {
             job.check()?;
-            let mapped = map(vectors.select(candidates).view());
+            let mapped = document(vectors.select(candidates).view());
             for (block, (asked, rows)) in asked.iter().zip(rows.chunks(QUERIES)).enumerate() {
-                let scores = asked.dot(&mapped.t());
+                let scores = product(&asked.view(), &mapped.t());
                 for (at, (scores, &row)) in scores.rows().into_iter().zip(rows).enumerate() {
                     let best = &mut best[block * QUERIES + at];
                     for (&score, &candidate) in scores.iter().zip(candidates) {
                         // Candidates come in rising order, so an equal score never displaces.
-                        let enters = best.len() < CUT || best.last().is_some_and(|worst| score > worst.0);
+                        let enters = best.len() < depth || best.last().is_some_and(|worst| score > worst.0);
                         if enters && candidate != row {
                             let place = best.partition_point(|better| better.0 >= score);
                             best.insert(place, (score, candidate));
-                            best.truncate(CUT);
+                            best.truncate(depth);
                         }
                     }
                 }
             }
         }
-        Ok(best.into_iter().map(|list| list.into_iter().map(|(_, row)| row).collect()).collect())
+        Ok(best)
+    }
+
+    /// The mean nDCG of rankings in the order of the queries.
+    pub fn ndcg(&self, rankings: &[Vec<usize>]) -> f64 {
+        let sum: f64 = self.queries.iter().zip(rankings).map(|(query, ranked)| metrics::ndcg(ranked, &query.relevant, CUT)).sum();
+        sum / self.queries.len().max(1) as f64
     }
 
     /// The mean reciprocal rank of rankings in the order of the queries.

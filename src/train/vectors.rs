@@ -94,6 +94,11 @@ impl Vectors {
         (rows, left_out)
     }
 
+    /// The cosine of two rows.
+    pub(super) fn similarity(&self, a: usize, b: usize) -> f32 {
+        self.values.row(a).dot(&self.values.row(b))
+    }
+
     /// All vectors, `[len, dimensions]`.
     #[cfg(test)]
     pub(super) fn all(&self) -> ndarray::ArrayView2<'_, f32> {
@@ -115,7 +120,7 @@ impl Vectors {
 }
 
 /// Two rows of [`Vectors`] that belong together, and the group that they come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowPair {
     /// The row that asks.
     pub anchor: usize,

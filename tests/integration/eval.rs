@@ -285,3 +285,87 @@ mod published {
         assert!(ndcg >= 66.0, "nDCG@10 is {ndcg:.2}");
     }
 }
+
+/// A set whose training queries can teach: `queries` of them, each with its document.
+fn taught(place: &Place, queries: usize) {
+    let word = |n: usize| -> String { n.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect() };
+    let (mut corpus, mut asked, mut train, mut test) = (String::new(), String::new(), String::new(), String::new());
+    for n in 0..queries {
+        let text = format!("The document of {} speaks of {} at length.", word(n), word(n * 17));
+        corpus += &format!("{}\n", json!({"_id": format!("d{n}"), "title": format!("About the {} and more", word(n)), "text": text}));
+        asked += &format!("{}\n", json!({"_id": format!("q{n}"), "text": format!("what of {}", word(n))}));
+        let qrels = if n % 4 == 3 { &mut test } else { &mut train };
+        *qrels += &format!("q{n}\td{n}\t1\n");
+    }
+    place.write("set/corpus.jsonl", corpus);
+    place.write("set/queries.jsonl", asked);
+    place.write("set/qrels/train.tsv", train);
+    place.write("set/qrels/test.tsv", test);
+}
+
+#[test]
+fn a_projection_is_taught_by_one_split_and_judged_by_another() {
+    let place = place();
+    taught(&place, 120);
+    let report = place.run(["eval", "beir", "--model", "./model", "set", "--train", "--json"]).json();
+    assert_eq!((&report["task"], &report["trained_on"], &report["split"]), (&json!("beir-learned"), &json!("train"), &json!("test")));
+    let ground = &report["ground"];
+    assert_eq!(
+        (&ground["queries"], &ground["groups"], &ground["pairs"], &ground["titles"]),
+        (&json!(90), &json!(90), &json!(90), &json!(120))
+    );
+    assert_eq!((&ground["documents_shared"], &ground["documents_of_test"], &report["queries"]), (&json!(0), &json!(30), &json!(30)));
+    assert!(report["settings"].as_array().unwrap().len() >= 3, "{report}");
+    // Raw and hybrid are those of the evaluation without training.
+    for (mode, system) in [("vector", "raw"), ("hybrid", "hybrid"), ("lexical", "lexical")] {
+        let alone = place.run(["eval", "beir", "--model", "./model", "set", "--mode", mode, "--json"]).json();
+        for measure in ["ndcg_at_10", "mrr_at_10", "recall_at_100"] {
+            let (found, expected) = (&report[system][measure]["value"], &alone["metrics"][measure]["value"]);
+            assert!((found.as_f64().unwrap() - expected.as_f64().unwrap()).abs() < 1e-9, "{mode} {measure}: {found} {expected}");
+        }
+    }
+    let difference = report["projection"]["ndcg_at_10"]["value"].as_f64().unwrap() - report["raw"]["ndcg_at_10"]["value"].as_f64().unwrap();
+    assert!((report["gain"]["value"].as_f64().unwrap() - difference).abs() < 1e-9, "{report}");
+    // Every test query asks for a document of its own.
+    assert_eq!((&report["fresh_queries"], &report["fresh_gain"]), (&json!(30), &report["gain"]), "{report}");
+    let ran = place.run(["eval", "beir", "--model", "./model", "set", "--train", "train"]);
+    assert!(
+        ran.success().text().contains("kept out: all test queries and their judgements; shared: the corpus, with 0 of the 30"),
+        "{ran}"
+    );
+}
+
+#[test]
+fn what_cannot_teach_is_refused_before_anything_is_embedded() {
+    let place = place();
+    taught(&place, 40);
+    snap!(place.run(["eval", "beir", "--model", "./model", "set", "--train"]), @r#"
+    exit 2
+    --- stderr
+    error: set: the split "train" has 30 separate training queries, and at least 50 are needed
+    hint: evaluate without --train, or take a split with more judgements
+    "#);
+    snap!(place.run(["eval", "beir", "--model", "./model", "set", "--train", "test"]), @r#"
+    exit 2
+    --- stderr
+    error: set: "test" cannot both teach and judge
+    hint: name another split: --train train --split test
+    "#);
+    snap!(place.run(["eval", "beir", "--model", "./model", "set", "--train", "dev"]), @r#"
+    exit 2
+    --- stderr
+    error: set/qrels/dev.tsv: the data set has no split "dev"
+    hint: splits that are there: test, train
+    "#);
+    // Labels that lead nowhere, and a training query that is a test query.
+    taught(&place, 120);
+    let mut train = String::from_utf8(place.read("set/qrels/train.tsv")).unwrap();
+    train += "q0\tnowhere\t1\nq3\td3\t1\nnobody\td1\t1\n";
+    place.write("set/qrels/train.tsv", train);
+    let ground = place.run(["eval", "beir", "--model", "./model", "set", "--train", "--json"]).json()["ground"].take();
+    assert_eq!(
+        (&ground["labels_to_nowhere"], &ground["queries_left_out"], &ground["pairs"]),
+        (&json!(2), &json!(1), &json!(90)),
+        "{ground}"
+    );
+}

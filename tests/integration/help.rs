@@ -109,6 +109,8 @@ fn help_of_oxidize() {
           --token-budget <N>  Tokens of one batch, padding included; 1024 if left out
           --locked            Fail unless everything is what .patina/oxidize.lock pins: before anything
                               is made, and again when it is
+          --report <FILE>     Write what became of the projections to this file, as one HTML page with
+                              learning curves and the gate's comparisons
       -C, --project <DIR>     Work on the project in this folder instead of the one around the current
                               folder
           --json              Write machine-readable JSON to standard output, and errors as JSON to
@@ -422,6 +424,10 @@ fn help_of_eval() {
           --split <NAME>         Which judgements: the name of a file in qrels/ [default: test]
           --mode <MODE>          How documents are found: vector, lexical (words only; needs no model),
                                  or hybrid (both, fused as scry fuses them) [default: vector]
+          --train [<NAME>]       Also train a projection of questions on the judgements of another split
+                                 (`train` if none is named), choose its settings by cross-validation
+                                 there, and judge it once on --split: against raw vectors, and fused
+                                 with words
           --run <FILE>           Write the rankings to this file too, as a run of TREC
           --model <NAME|FOLDER>  A model's name, hub id or folder; the project's model if left out
           --runtime <R>          The runtime: auto, onnx, mlx or measured

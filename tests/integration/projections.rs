@@ -197,3 +197,178 @@ fn a_projection_that_was_tampered_with() {
     place.run(["oxidize"]).success();
     place.run(["scry", "--projection", "semantic", "x"]).success();
 }
+
+#[test]
+fn a_projection_of_questions_alone_needs_no_index() {
+    let place = place("");
+    let recipe = |more: &str| {
+        let text = "version: 1\nembedding_model: ./model/\nprojections:\n  semantic:\n    architecture: low-rank\n    layers: [8]\n    sides: query\n";
+        place.write(".patina/oxidize.yaml", format!("{text}    loss: multiple-negatives\n    hard_negatives: 3\n    epochs: 3\n{more}"));
+    };
+    recipe("    gate: off\n");
+    place.run(["scrape"]).success();
+    let outcome = place.run(["oxidize", "--json"]).json()["projections"][0].take();
+    assert_eq!((&outcome["published"], &outcome["sides"]), (&true.into(), &"query".into()), "{outcome}");
+    assert!(outcome["verdict"]["pca"].is_null() && outcome["verdict"]["random"].is_null(), "{outcome}");
+    assert!(place.path(FILE).exists() && !place.path(&FILE.replace(".safetensors", ".usearch")).exists());
+    let bytes = place.read(FILE);
+    let header = String::from_utf8_lossy(&bytes[8..400]).into_owned();
+    assert!(header.contains("\"architecture\":\"low-rank\"") && header.contains("\"sides\":\"query\""), "{header}");
+    // It asks the index of raw vectors.
+    let asked = place.run(["scry", "--mode", "vector", "--projection", "semantic", "--json", "the parser"]).json();
+    assert!(!asked["hits"].as_array().unwrap().is_empty(), "{asked}");
+    let text = place.run(["status"]).text();
+    assert!(text.contains("projection   semantic: up to date"), "{text}");
+    place.run(["lock", "--check"]).success();
+    place.run(["validate"]).success();
+    let lock: serde_json::Value = serde_json::from_slice(&place.read(".patina/oxidize.lock")).unwrap();
+    let pins = &lock["made"]["projections"][0];
+    assert_eq!((&pins["sides"], &pins["index"], &pins["published"]), (&"query".into(), &serde_json::Value::Null, &true.into()), "{pins}");
+    assert_eq!(pins["reason"], outcome["reason"]);
+    let systems: Vec<&str> = pins["metrics"]["against"].as_array().unwrap().iter().map(|one| one["system"].as_str().unwrap()).collect();
+    assert_eq!(systems, ["bm25", "hybrid"], "{pins}");
+    place.run(["oxidize", "--locked"]).success();
+    // With both sides again it has an index, and withdrawn it has neither.
+    recipe("    gate: off\n    patience: 4\n");
+    place.run(["oxidize"]).success();
+    assert!(place.path(FILE).exists());
+}
+
+/// A project in git whose every tenth file changes with its neighbour, `groups` times.
+fn history(groups: usize, together: bool) -> Place {
+    let place = Place::tiny_project();
+    place.write(
+        ".patina/oxidize.yaml",
+        "version: 1\nembedding_model: ./model/\nscrape:\n  exclude: ['*.md']\nprojections:\n  temporal:\n    architecture: linear\n    layers: [32]\n    epochs: 2\n",
+    );
+    place.git(&["init", "-q", "."]);
+    let mut files = Vec::new();
+    for group in 0..groups {
+        let pair = ["client", "server"].map(|end| (format!("src/{}_{end}.py", name(group)), end));
+        files.push(pair);
+    }
+    for round in 0..2 {
+        for pair in &files {
+            for (path, end) in pair {
+                place.write(
+                    path,
+                    format!(
+                        "# The {end} of {path}, written down in words that no other file of this project has.\nVALUE = '{path} {round}'\n"
+                    ),
+                );
+                place.git(&["add", path]);
+                if !together {
+                    place.git(&["commit", "-q", "-m", "one file"]);
+                }
+            }
+            if together {
+                place.git(&["commit", "-q", "-m", "both ends"]);
+            }
+        }
+    }
+    place
+}
+
+/// A word for a number.
+fn name(number: usize) -> String {
+    number.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect()
+}
+
+#[test]
+fn files_that_change_together_are_judged_against_the_table() {
+    let place = history(40, true);
+    place.run(["scrape"]).success();
+    let outcome = place.run(["oxidize", "--json"]).json()["projections"][0].take();
+    assert_eq!((&outcome["name"], &outcome["sources"]), (&"temporal".into(), &serde_json::json!(["temporal"])), "{outcome}");
+    let verdict = &outcome["verdict"];
+    assert!(verdict["table"].is_object() && outcome["folds"].is_null(), "{outcome}");
+    for system in ["raw", "pca", "cut", "random", "lexical", "table"] {
+        assert!(verdict[system]["gain"]["ndcg"]["low"].is_number(), "{system}: {outcome}");
+    }
+    assert!(verdict["hybrid"]["gain"]["ndcg"]["high"].is_number(), "{outcome}");
+    let text = place.run(["status"]).text();
+    assert!(text.contains("table lookup") && text.contains("hybrid with it"), "{text}");
+}
+
+#[test]
+fn a_history_in_which_nothing_changes_together() {
+    let place = history(4, false);
+    place.run(["scrape"]).success();
+    snap!(place.run(["oxidize"]), @r#"
+    exit 0
+    --- stdout
+    ./model/ on ONNX Runtime (f32), 64 dimensions
+    25 chunks, 17 texts embedded
+    index built
+    projection temporal (linear): not published
+      not trained: there are 0 separate groups (sessions, documents, files) with pairs, and at least 10 are needed; of 16 commits 16 touch an indexed file, and no two of those files changed together twice in commits of at most 30 files
+    lockfile written: .patina/oxidize.lock
+    "#);
+}
+
+#[test]
+fn calls_that_lead_nowhere() {
+    let place = Place::tiny_project();
+    place.write(
+        ".patina/oxidize.yaml",
+        "version: 1\nembedding_model: ./model/\nprojections:\n  calls:\n    pairs: dependency\n    architecture: low-rank\n",
+    );
+    place.run(["scrape"]).success();
+    let text = place.run(["oxidize"]).text();
+    assert!(text.contains("projection calls (low-rank): not published"), "{text}");
+    assert!(
+        text.contains("at least 10 are needed; 0 symbols and 0 calls between them are known") || text.contains("none leads from one"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_project_of_one_session_or_of_one_text() {
+    let place = Place::project("./model/");
+    place.write(".gitignore", "/model/\n");
+    crate::harness::tiny_model(&place.path("model"));
+    recipe(&place, "");
+    let sections: String = (0..12)
+        .map(|at| format!("## Part {}\n\nThe part named {} says something of its own at length.\n\n", name(at), name(at * 7)))
+        .collect();
+    place.write("notes/one.md", format!("# Session: one\n\n**Started**: 2025-02-01T10:00:00Z\n\n{sections}"));
+    place.run(["scrape"]).success();
+    let text = place.run(["oxidize"]).text();
+    assert!(text.contains("there are 1 separate groups (sessions, documents, files) with pairs, and at least 10 are needed"), "{text}");
+    std::fs::remove_file(place.path("notes/one.md")).unwrap();
+    for at in 0..12 {
+        place.write(&format!("same/{}.txt", name(at)), "Every one of these files says the very same thing and nothing else.\n");
+    }
+    place.run(["scrape"]).success();
+    let text = place.run(["oxidize"]).text();
+    assert!(text.contains("at least 10 are needed; all texts are the same"), "{text}");
+}
+
+#[test]
+fn the_report_is_one_page() {
+    let place = oxidized("");
+    place.run(["oxidize", "--report", "out/report.html"]).success();
+    let page = String::from_utf8(place.read("out/report.html")).unwrap();
+    for part in [
+        "<!DOCTYPE html>",
+        "1 projection, ",
+        "raw vectors",
+        "PCA of its size",
+        "hybrid with it",
+        "gate-1",
+        "quality-1",
+        "When a projection is published",
+    ] {
+        assert!(page.contains(part), "{part} is not in the page");
+    }
+    assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"), "it fetches nothing");
+    // The same state is the same page.
+    place.run(["oxidize", "--report", "out/again.html"]).success();
+    assert_eq!(String::from_utf8(place.read("out/again.html")).unwrap(), page);
+    snap!(place.run(["oxidize", "--report", "out"]), @r#"
+    exit 2
+    --- stderr
+    error: out: the report is a folder
+    hint: name a file in it
+    "#);
+}

@@ -10,7 +10,7 @@ use super::numbers::{MIB, NOTHING, fixed, many, short};
 use super::view::{Row, View, failure};
 use crate::bench::result::{BenchResult, Measured};
 
-const STYLE: &str = include_str!("report.css");
+pub(super) const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");
 /// The hash of `report.js`: no other script may run, whatever a name in a result holds. A test keeps it right.
 pub(super) const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-IJAD23I6tPlPAOkcXgXcczfqnyO2vAmS9osY8hpqOEw='; base-uri 'none'; form-action 'none'";

@@ -25,7 +25,7 @@ use crate::index::Index;
 use crate::progress::Job;
 use crate::search::{Exact, VectorIndex, Weights};
 use crate::store::{Store, Symbol};
-use crate::train::Projection;
+use crate::train::{Projection, Sides};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct ProjectArguments {
@@ -162,7 +162,8 @@ struct Opened {
     name: String,
     note: &'static str,
     projection: Projection,
-    index: Box<dyn VectorIndex>,
+    /// Of documents; none where they stay as they are.
+    index: Option<Box<dyn VectorIndex>>,
 }
 
 impl Ground {
@@ -207,7 +208,7 @@ impl Ground {
                 true => {
                     let vectors = self.setup.vectors(&self.store)?;
                     let base = Exact { index: &self.base, vectors: &vectors };
-                    let indexes = self.projections.iter().map(|one| one.index.as_ref()).collect();
+                    let indexes = self.projections.iter().map(|one| one.index.as_deref().unwrap_or(&base)).collect();
                     let rankings = self.rank(&set, &self.store, &base, indexes, &mut embedder, job)?;
                     (set, rankings)
                 }
@@ -228,11 +229,16 @@ impl Ground {
         comments.set.check()?;
         let mut projected = Vec::with_capacity(self.projections.len());
         for one in &self.projections {
+            if one.index.is_none() {
+                projected.push(None);
+                continue;
+            }
             let mut flat = Flat::new(one.projection.output_dim());
             comments.vectors.each(&mut |id, vector| flat.push(id, &one.projection.apply(vector)?))?;
-            projected.push(flat);
+            projected.push(Some(flat));
         }
-        let indexes = projected.iter().map(|flat| flat as &dyn VectorIndex).collect();
+        let raw = &comments.vectors as &dyn VectorIndex;
+        let indexes = projected.iter().map(|flat| flat.as_ref().map_or(raw, |flat| flat as &dyn VectorIndex)).collect();
         let rankings = self.rank(&comments.set, &comments.store, &comments.vectors, indexes, embedder, job)?;
         Ok((comments.set, rankings))
     }
@@ -266,13 +272,18 @@ fn opened(setup: &Setup, store: &Store) -> Result<Vec<Opened>> {
         let published = Outcome::read(&setup.embeddings.verdict(&plan.name))?.is_some_and(|outcome| outcome.published);
         if published {
             let (projection, index) = projections::open(plan, &setup.embeddings, &setup.fingerprint, store, Depth::Stamps)?;
-            out.push(Opened { name: plan.name.clone(), note: "published", projection, index: Box::new(index) });
+            let index = index.map(|index| Box::new(index) as Box<dyn VectorIndex>);
+            out.push(Opened { name: plan.name.clone(), note: "published", projection, index });
         } else if file.is_file() {
             let projection = Projection::load(&file)?;
+            if projection.sides() == Sides::Query {
+                out.push(Opened { name: plan.name.clone(), note: "not published", projection, index: None });
+                continue;
+            }
             let vectors = setup.vectors(store)?;
             let mut flat = Flat::new(projection.output_dim());
             vectors.each(&vectors.ids()?, &mut |id, vector| flat.push(id, &projection.apply(vector)?))?;
-            out.push(Opened { name: plan.name.clone(), note: "not published", projection, index: Box::new(flat) });
+            out.push(Opened { name: plan.name.clone(), note: "not published", projection, index: Some(Box::new(flat)) });
         }
     }
     Ok(out)

@@ -154,6 +154,7 @@ impl Lock {
                 Some(metrics) => format!("nDCG@10 {:?} over {} questions", metrics.ndcg.unwrap_or_default(), metrics.queries),
                 None => "none".into(),
             };
+            out.told(&format!("{name}.reason"), &projection.reason, &other.reason);
             out.told(&format!("{name}.metrics"), metrics(&projection.metrics), metrics(&other.metrics));
         }
     }

@@ -86,6 +86,8 @@ fn sample() -> Lock {
             projections: vec![ProjectionPins {
                 name: "semantic".into(),
                 published: true,
+                reason: "published: it beats raw vectors".into(),
+                sides: None,
                 dimensions: 32,
                 sha256: Some(hash('f')),
                 index: Some(index('0')),
@@ -97,6 +99,7 @@ fn sample() -> Lock {
                     recall: Some(0.7),
                     raw_ndcg: Some(0.3),
                     gain: Some([0.2, 0.1, 0.3]),
+                    against: vec![AgainstPins { system: "bm25".into(), ndcg: 0.25, gain: [0.25, 0.125, 0.5] }],
                 }),
             }],
             fusion: Some(FusionPins {
@@ -113,6 +116,27 @@ fn sample() -> Lock {
 
 fn parse(bytes: &[u8]) -> Result<Lock> {
     Lock::parse(bytes, Path::new("oxidize.lock"))
+}
+
+#[test]
+fn a_projection_of_questions_alone_has_no_index() {
+    let with = |sides: Option<&str>, index: Option<IndexPins>| {
+        let mut lock = sample();
+        let projection = &mut lock.made.as_mut().expect("made").projections[0];
+        (projection.sides, projection.index) = (sides.map(str::to_owned), index);
+        parse(&lock.to_bytes().expect("bytes"))
+    };
+    let lock = with(Some("query"), None).expect("sound");
+    assert_eq!(lock.made.expect("made").projections[0].sides.as_deref(), Some("query"));
+    with(None, Some(index('0'))).expect("sound");
+    for (sides, pins, fault) in [
+        (Some("query"), Some(index('0')), "published without its files"),
+        (None, None, "published without its files"),
+        (Some("document"), None, "sides that there are none of"),
+    ] {
+        let error = with(sides, pins).expect_err(fault);
+        assert!(error.kind() == ErrorKind::Corrupt && error.message().contains(fault), "{error}");
+    }
 }
 
 #[test]
@@ -211,6 +235,7 @@ fn every_field_has_its_place_in_the_rule() {
         // The vectors come to the same sketch: the links of the graph differ, no more.
         "/made/index/sha256",
         "/made/projections/0/index/sha256",
+        "/made/projections/0/reason",
         "/made/projections/0/metrics/queries",
         "/made/projections/0/metrics/ndcg",
         "/made/fusion/chosen",

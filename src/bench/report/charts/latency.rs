@@ -51,7 +51,7 @@ pub(super) fn chart<'c>(view: &'c View<'_>) -> Result<Chart<'c>, (&'static str, 
         let groups: Vec<Group<'_>> = view.mixes.iter().map(group).filter(|group| !group.lines.is_empty()).collect();
         lay(frame, &groups, &["p50", "p95", "p99"], &axis, if logarithmic { "milliseconds, logarithmic" } else { "milliseconds" })
     };
-    Ok(Chart { id: "latency", title: title.to_owned(), reading, description: described.join(" "), legend, draw: Box::new(draw) })
+    Ok(Chart { id: "latency".to_owned(), title: title.to_owned(), reading, description: described.join(" "), legend, draw: Box::new(draw) })
 }
 
 fn sentence(row: &Row<'_>, query: &Latency) -> String {

@@ -29,7 +29,7 @@ pub(super) fn chart<'c>(view: &'c View<'_>) -> Result<Chart<'c>, (&'static str, 
         let groups = [Group { head: None, lines: known(view).map(|(row, m)| line(view, row, m)).collect() }];
         lay(frame, &groups, &["peak", "weights"], &axis, "MiB")
     };
-    Ok(Chart { id: "memory", title: title.to_owned(), reading: reading.to_owned(), description, legend, draw: Box::new(draw) })
+    Ok(Chart { id: "memory".to_owned(), title: title.to_owned(), reading: reading.to_owned(), description, legend, draw: Box::new(draw) })
 }
 
 /// Not every system tells.

@@ -3,11 +3,14 @@
 
 mod axis;
 mod latency;
+mod learning;
 mod marks;
 mod memory;
 mod quality;
 mod rows;
 mod throughput;
+
+pub(super) use learning::{comparison, curve};
 
 use super::markup::{Element, el};
 use super::numbers::listed;
@@ -25,7 +28,7 @@ const NARROW: Frame = Frame { width: 360.0, narrow: true };
 
 /// A chart before it is laid out.
 struct Chart<'c> {
-    id: &'static str,
+    id: String,
     title: String,
     /// How to read it, in a sentence or two.
     reading: String,
@@ -55,8 +58,22 @@ fn figure(view: &View<'_>, chart: Result<Chart<'_>, (&'static str, String)>) -> 
         Ok(chart) => chart,
         Err((title, why)) => return el("figure").child(el("h3").text(title)).child(el("p").class("absent").text(why)),
     };
+    let figure = drawn(&chart);
+    let missing: Vec<String> = view.failed().map(|(row, _)| row.number.to_string()).collect();
+    let missing = (!missing.is_empty()).then(|| {
+        let cells = if missing.len() == 1 { "cell" } else { "cells" };
+        format!("Without {cells} {}, which failed.", listed(&missing))
+    });
+    if chart.legend.is_none() && missing.is_none() {
+        return figure;
+    }
+    figure.child(el("figcaption").children(chart.legend).children(missing.map(|missing| el("p").text(missing))))
+}
+
+/// A chart with its heading, drawn for a desk and for a phone.
+fn drawn(chart: &Chart<'_>) -> Element {
     let mut figure =
-        el("figure").attr("id", chart.id).child(el("h3").text(&chart.title)).child(el("p").class("reading").text(&chart.reading));
+        el("figure").attr("id", &chart.id).child(el("h3").text(&chart.title)).child(el("p").class("reading").text(&chart.reading));
     for (frame, class) in [(WIDE, "wide"), (NARROW, "narrow")] {
         let (title, desc) = (format!("{}-{class}-title", chart.id), format!("{}-{class}-desc", chart.id));
         let (marks, height) = (chart.draw)(frame);
@@ -69,15 +86,7 @@ fn figure(view: &View<'_>, chart: Result<Chart<'_>, (&'static str, String)>) -> 
             .child(el("desc").attr("id", desc).text(&chart.description));
         figure = figure.child(svg.children(marks));
     }
-    let missing: Vec<String> = view.failed().map(|(row, _)| row.number.to_string()).collect();
-    let missing = (!missing.is_empty()).then(|| {
-        let cells = if missing.len() == 1 { "cell" } else { "cells" };
-        format!("Without {cells} {}, which failed.", listed(&missing))
-    });
-    if chart.legend.is_none() && missing.is_none() {
-        return figure;
-    }
-    figure.child(el("figcaption").children(chart.legend).children(missing.map(|missing| el("p").text(missing))))
+    figure
 }
 
 /// A place in a picture, to a tenth of its unit.

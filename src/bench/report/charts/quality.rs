@@ -75,7 +75,7 @@ pub(super) fn chart<'c>(view: &'c View<'c>) -> Result<Chart<'c>, (&'static str, 
     let description = words.join(" ");
     let legend = legend(view, true, Vec::new());
     let draw = move |frame: Frame| plot(view, frame, &scale, &points, &speed, &height);
-    Ok(Chart { id: "quality", title: title.to_owned(), reading: reading.to_owned(), description, legend, draw: Box::new(draw) })
+    Ok(Chart { id: "quality".to_owned(), title: title.to_owned(), reading: reading.to_owned(), description, legend, draw: Box::new(draw) })
 }
 
 fn rate(measured: &Measured) -> String {

@@ -32,7 +32,7 @@ pub(super) fn chart<'c>(view: &'c View<'_>) -> Result<Chart<'c>, (&'static str, 
         lay(frame, &groups, if ratios { &["tokens/s", "ratio"] } else { &["tokens/s"] }, &axis, "tokens a second")
     };
     Ok(Chart {
-        id: "throughput",
+        id: "throughput".to_owned(),
         title: title.to_owned(),
         reading,
         description,

@@ -1,0 +1,374 @@
+//! From the project's structure to a trained projection and its verdict.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::{Ground, Outcome};
+use crate::cli::report::count;
+use crate::error::{Error, Result};
+use crate::pairs::{self, Fractions, Material, Pair, Pairs, QUESTION_BIT, SMALL_GROUPS, Split, TooLittle};
+use crate::progress::Job;
+use crate::recipe::{Architecture as RecipeArchitecture, Loss as RecipeLoss, PairSource, ProjectionPlan, Sides as RecipeSides};
+use crate::search::fusion::{RankedList, Scale, fuse};
+use crate::search::{Weights, lexical};
+use crate::store::{CO_CHANGE_MAX_FILES, CallEdge, Chunk, Commit, Store, Symbol};
+use crate::train::{
+    Architecture, Fold, Found, History, Lesson, Loss, Mining, Projection, RowPair, Sides, TrainConfig, Trial, Vectors, judge, train,
+};
+
+/// BM25 is asked for the verdict's table as long as there are no more held-out questions than this: each costs some milliseconds.
+const LEXICAL_QUESTIONS: usize = 1000;
+/// How many times deeper words are searched where only some chunks are candidates.
+const DEEPER: usize = 10;
+
+/// Trains and judges; the projection, if it is to be published. What there is to say goes into `outcome`.
+pub(super) fn learn(plan: &ProjectionPlan, ground: &Ground<'_>, outcome: &mut Outcome, job: Job<'_>) -> Result<Option<Projection>> {
+    let Known { commits, symbols, edges } = Known::of(plan, ground.store)?;
+    let material = Material { chunks: &ground.sample.chunks, commits: &commits, symbols: &symbols, edges: &edges };
+    let made = pairs::make(&plan.pairs, &material);
+    let splits = match split(&made, plan.seed) {
+        Ok(splits) => splits,
+        Err(too_little) => {
+            outcome.reason = format!("not trained: {too_little}{}", missing(plan, &material, &made));
+            return Ok(None);
+        }
+    };
+    let chunks: Vec<&Chunk> = ground.sample.chunks.iter().chain(&made.questions).collect();
+    for split in &splits {
+        pairs::check_units(split, chunks.iter().copied(), made.unit)?;
+    }
+    outcome.questions = made.questions.len();
+    let class = Class::new(plan, ground, &made, chunks, &commits, &symbols, &edges)?;
+    class.learn(&splits, outcome, job)
+}
+
+/// What pairs are made of beside chunks, as far as this plan needs it.
+struct Known {
+    commits: Vec<Commit>,
+    symbols: Vec<Symbol>,
+    edges: Vec<CallEdge>,
+}
+
+impl Known {
+    fn of(plan: &ProjectionPlan, store: &Store) -> Result<Known> {
+        let needs_code = plan.pairs.iter().any(|source| *source != PairSource::Temporal);
+        let needs_calls = plan.pairs.contains(&PairSource::Dependency);
+        Ok(Known {
+            commits: store.commits()?,
+            symbols: if needs_code { store.symbols()? } else { Vec::new() },
+            edges: if needs_calls { store.call_edges()? } else { Vec::new() },
+        })
+    }
+}
+
+/// The chunks of all pairs that a published projection of this plan is trained on or stopped by, if it is trained on what is in the store
+/// now.
+pub(in crate::cli) fn trained_on(plan: &ProjectionPlan, store: &Store) -> Result<BTreeSet<u64>> {
+    let chunks = store.sample(super::MOST_CHUNKS)?;
+    let Known { commits, symbols, edges } = Known::of(plan, store)?;
+    let made = pairs::make(&plan.pairs, &Material { chunks: &chunks, commits: &commits, symbols: &symbols, edges: &edges });
+    let Ok(splits) = split(&made, plan.seed) else { return Ok(BTreeSet::new()) };
+    // In folds the last training is on all of them.
+    let (first, all) = (&splits[0], splits.len() > 1);
+    let tested = first.test.iter().filter(|_| all);
+    let known = first.train.iter().chain(&first.validation).chain(tested);
+    Ok(known.flat_map(|pair| [pair.anchor, pair.positive]).collect())
+}
+
+/// Several splits of a small project, else one.
+fn split(made: &Pairs, seed: u64) -> Result<Vec<Split>, TooLittle> {
+    let components: BTreeSet<&str> = made.pairs.iter().map(|pair| pair.group.as_str()).collect();
+    // Where a table is compared with, time must be cut.
+    if components.len() < SMALL_GROUPS && !made.is_temporal() {
+        pairs::folds(&made.pairs, seed)
+    } else {
+        made.split(seed, Fractions::default()).map(|split| vec![split])
+    }
+}
+
+/// What the kind of pairs lacks, if there are none at all.
+fn missing(plan: &ProjectionPlan, material: &Material<'_>, made: &Pairs) -> String {
+    if !made.pairs.is_empty() {
+        return String::new();
+    }
+    let texts: HashSet<&str> = material.chunks.iter().map(|chunk| chunk.text.trim()).collect();
+    if material.chunks.len() > 1 && texts.len() == 1 {
+        return "; all texts are the same".to_owned();
+    }
+    match plan.pairs[..] {
+        [PairSource::Temporal] => {
+            let paths: HashSet<&str> = material.chunks.iter().map(|chunk| chunk.path.as_str()).collect();
+            let indexed = |commit: &&Commit| commit.files.iter().any(|file| paths.contains(file.as_str()));
+            let (all, here) = (material.commits.len(), material.commits.iter().filter(indexed).count());
+            format!(
+                "; of {} commits {} touch an indexed file, and no two of those files changed together twice in commits of at most \
+                 {CO_CHANGE_MAX_FILES} files",
+                count(all as u64),
+                count(here as u64)
+            )
+        }
+        [PairSource::Dependency] => format!(
+            "; {} symbols and {} calls between them are known, and none leads from one indexed function to another",
+            count(material.symbols.len() as u64),
+            count(material.edges.len() as u64)
+        ),
+        _ => String::new(),
+    }
+}
+
+/// Everything that training and judging look at.
+struct Class<'a> {
+    plan: &'a ProjectionPlan,
+    ground: &'a Ground<'a>,
+    chunks: Vec<&'a Chunk>,
+    vectors: Vectors,
+    /// Row by row: the number of its group.
+    groups: Vec<usize>,
+    /// Rows that are searched.
+    candidates: Vec<usize>,
+    /// Whether these are not all.
+    restricted: bool,
+    commits: &'a [Commit],
+    symbols: &'a [Symbol],
+    edges: &'a [CallEdge],
+    temporal: bool,
+}
+
+impl<'a> Class<'a> {
+    fn new(
+        plan: &'a ProjectionPlan,
+        ground: &'a Ground<'a>,
+        made: &Pairs,
+        chunks: Vec<&'a Chunk>,
+        commits: &'a [Commit],
+        symbols: &'a [Symbol],
+        edges: &'a [CallEdge],
+    ) -> Result<Class<'a>> {
+        let texts: Vec<String> = made.questions.iter().map(|question| question.text.clone()).collect();
+        let asked = if texts.is_empty() { Vec::new() } else { (ground.embed)(&texts)? };
+        if asked.len() != texts.len() {
+            return Err(Error::bug(format!("{} questions have {} vectors", texts.len(), asked.len())));
+        }
+        let questions = made.questions.iter().map(|question| question.id).zip(asked.iter().map(Vec::as_slice));
+        let all: Vec<(u64, &[f32])> = ground.sample.vectors.iter().map(|(id, vector)| (*id, vector.as_slice())).chain(questions).collect();
+        let vectors = Vectors::new(plan.input, &all)?;
+        let by_id: HashMap<u64, &Chunk> = chunks.iter().map(|chunk| (chunk.id, *chunk)).collect();
+        let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut groups = Vec::with_capacity(vectors.len());
+        for row in 0..vectors.len() {
+            let name = by_id.get(&vectors.id_of(row)).map_or("", |chunk| chunk.group.as_str());
+            let next = numbers.len();
+            groups.push(*numbers.entry(name).or_insert(next));
+        }
+        // What a table answers is searched among what it knows: files, or functions.
+        let wanted: Option<HashSet<u64>> = match plan.pairs[..] {
+            [PairSource::Temporal] => Some(pairs::representatives(&ground.sample.chunks).values().map(|chunk| chunk.id).collect()),
+            [PairSource::Dependency] => Some(symbols.iter().filter_map(|symbol| symbol.chunk).collect()),
+            _ => None,
+        };
+        let is_candidate = |row: &usize| {
+            let id = vectors.id_of(*row);
+            id & QUESTION_BIT == 0 && wanted.as_ref().is_none_or(|wanted| wanted.contains(&id))
+        };
+        let candidates = (0..vectors.len()).filter(is_candidate).collect();
+        let (restricted, temporal) = (wanted.is_some(), made.is_temporal());
+        Ok(Class { plan, ground, vectors, groups, candidates, restricted, commits, symbols, edges, temporal, chunks })
+    }
+
+    fn rows(&self, pairs: &[Pair]) -> Vec<RowPair> {
+        self.vectors.pairs(pairs.iter().map(|pair| (pair.anchor, pair.positive, pair.group.as_str()))).0
+    }
+
+    /// One projection for each split, all judged together; of several the one that is published is trained on all groups.
+    fn learn(&self, splits: &[Split], outcome: &mut Outcome, job: Job<'_>) -> Result<Option<Projection>> {
+        let mut trained: Vec<(Projection, History)> = Vec::with_capacity(splits.len());
+        for (at, split) in splits.iter().enumerate() {
+            if splits.len() > 1 {
+                job.progress.note(&format!("{}: part {} of {}", self.plan.name, at + 1, splits.len()));
+            }
+            trained.push(self.train(&split.train, &split.validation, &[&split.validation, &split.test], job)?);
+        }
+        let tests = self.numbered(splits);
+        let folds: Vec<Fold<'_>> = trained.iter().zip(&tests).map(|((projection, _), test)| Fold { projection, test }).collect();
+        let first = &splits[0];
+        outcome.pairs = Some([first.train.len(), first.validation.len(), first.test.len()]);
+        outcome.groups = Some(first.groups);
+        outcome.folds = (splits.len() > 1).then_some(splits.len());
+        let verdict = self.judge(&folds, first, job)?;
+        outcome.published = verdict.published || !self.plan.gate;
+        outcome.reason = match (verdict.published, self.plan.gate) {
+            (false, false) => format!("published because the recipe says `gate: off`, though the gate says: {}", verdict.reason),
+            _ => verdict.reason.clone(),
+        };
+        outcome.verdict = Some(verdict);
+        let mut histories = trained.iter().map(|(_, history)| history.clone());
+        outcome.history = histories.next();
+        outcome.other_histories = histories.collect();
+        if !outcome.published {
+            return Ok(None);
+        }
+        if splits.len() == 1 {
+            return Ok(trained.pop().map(|(projection, _)| projection));
+        }
+        // The folds said whether it helps; what searches has learnt from all but what stops it.
+        let all: Vec<Pair> = first.train.iter().chain(&first.test).cloned().collect();
+        Ok(Some(self.train(&all, &first.validation, &[&first.validation], job)?.0))
+    }
+
+    /// The test pairs of all splits with their groups numbered together.
+    fn numbered(&self, splits: &[Split]) -> Vec<Vec<RowPair>> {
+        let all: Vec<Pair> = splits.iter().flat_map(|split| split.test.iter().cloned()).collect();
+        let names: BTreeSet<&str> = all.iter().map(|pair| pair.group.as_str()).collect();
+        let numbers: BTreeMap<&str, usize> = names.into_iter().enumerate().map(|(number, name)| (name, number)).collect();
+        let of = |split: &Split| {
+            let pairs = split.test.iter().flat_map(|pair| {
+                let rows = self.rows(std::slice::from_ref(pair));
+                let group = numbers[pair.group.as_str()];
+                rows.into_iter().map(move |row| RowPair { group, ..row })
+            });
+            pairs.collect()
+        };
+        splits.iter().map(of).collect()
+    }
+
+    fn train(&self, pairs: &[Pair], validation: &[Pair], held_out: &[&Vec<Pair>], job: Job<'_>) -> Result<(Projection, History)> {
+        // Nothing of what is held out is pushed away either.
+        let ends = held_out.iter().flat_map(|pairs| pairs.iter().flat_map(|pair| [pair.anchor, pair.positive]));
+        let rows: HashSet<usize> = ends.filter_map(|id| self.vectors.row_of(id)).collect();
+        let groups: HashSet<usize> = rows.iter().map(|&row| self.groups[row]).collect();
+        let free: Vec<usize> = self.candidates.iter().copied().filter(|&row| !groups.contains(&self.groups[row])).collect();
+        let (pairs, validation) = (self.rows(pairs), self.rows(validation));
+        let lesson = Lesson {
+            vectors: &self.vectors,
+            pairs: &pairs,
+            validation: &validation,
+            candidates: Some(&self.candidates),
+            mining: Some(Mining { rows: &free, groups: &self.groups }),
+        };
+        train(&config(self.plan), &lesson, job)
+    }
+
+    fn judge(&self, folds: &[Fold<'_>], split: &Split, job: Job<'_>) -> Result<crate::train::Verdict> {
+        let (vectors, store) = (&self.vectors, self.ground.store);
+        let texts: HashMap<u64, &Chunk> = self.chunks.iter().map(|chunk| (chunk.id, *chunk)).collect();
+        let words = |row: usize, limit: usize| -> Result<Vec<Found>> {
+            let Some(chunk) = texts.get(&vectors.id_of(row)) else { return Ok(Vec::new()) };
+            let Some(expression) = lexical::match_expression(&lexical::terms(&chunk.embed_text())) else { return Ok(Vec::new()) };
+            let found = store.lexical(&expression, if self.restricted { DEEPER * limit } else { limit })?;
+            let rows = found.into_iter().filter_map(|(id, score)| Some((vectors.row_of(id)?, score)));
+            Ok(if self.restricted {
+                rows.filter(|(row, _)| self.candidates.binary_search(row).is_ok()).take(limit).collect()
+            } else {
+                rows.collect()
+            })
+        };
+        let known = match self.plan.pairs[..] {
+            [PairSource::Temporal] if self.temporal => Some(self.co_changes_before(split)),
+            [PairSource::Dependency] => Some(self.calls_of_others(folds)),
+            _ => None,
+        };
+        let table = |row: usize, limit: usize| -> Result<Vec<Found>> {
+            let rows = known.as_ref().and_then(|known| known.get(&row));
+            Ok(rows.into_iter().flatten().copied().take(limit).collect())
+        };
+        let asked: usize = folds.iter().map(|fold| fold.test.len()).sum();
+        let trial = Trial {
+            vectors,
+            folds,
+            candidates: Some(&self.candidates),
+            lexical: (asked <= LEXICAL_QUESTIONS).then_some(&words),
+            table: known.is_some().then_some(&table),
+            fuse: Some(&fused),
+            must_beat_lexical: false,
+            seed: self.plan.seed,
+        };
+        judge(&trial, job)
+    }
+
+    /// For each file's row the rows of the files that changed with it before the test begins, the most often first.
+    fn co_changes_before(&self, split: &Split) -> HashMap<usize, Vec<Found>> {
+        let rows: HashMap<&str, usize> = pairs::representatives(&self.ground.sample.chunks)
+            .into_iter()
+            .filter_map(|(path, chunk)| Some((path, self.vectors.row_of(chunk.id)?)))
+            .collect();
+        let mut together: HashMap<usize, BTreeMap<usize, usize>> = HashMap::new();
+        let before = |commit: &&Commit| pairs::is_before(&commit.date, split.test_from.as_deref());
+        for commit in self.commits.iter().filter(before).filter(|commit| commit.files.len() <= CO_CHANGE_MAX_FILES) {
+            let files: Vec<usize> = commit.files.iter().filter_map(|file| rows.get(file.as_str()).copied()).collect();
+            for &a in &files {
+                for &b in files.iter().filter(|&&b| b != a) {
+                    *together.entry(a).or_default().entry(b).or_default() += 1;
+                }
+            }
+        }
+        together.into_iter().map(|(row, others)| (row, most_first(others))).collect()
+    }
+
+    /// For each function's row the rows of the functions that it calls, as far as neither is held out: those are as if nobody had scraped
+    /// them. (What is scraped the table answers exactly, and needs no projection.)
+    fn calls_of_others(&self, folds: &[Fold<'_>]) -> HashMap<usize, Vec<Found>> {
+        let held_out: HashSet<usize> =
+            folds.iter().flat_map(|fold| fold.test.iter().flat_map(|pair| [pair.anchor, pair.positive])).collect();
+        let place: HashMap<u64, usize> =
+            self.symbols.iter().filter_map(|symbol| Some((symbol.id, self.vectors.row_of(symbol.chunk?)?))).collect();
+        let mut calls: HashMap<usize, BTreeMap<usize, usize>> = HashMap::new();
+        for edge in self.edges {
+            if let (Some(&caller), Some(&callee)) = (place.get(&edge.caller), place.get(&edge.callee))
+                && !held_out.contains(&caller)
+                && !held_out.contains(&callee)
+            {
+                *calls.entry(caller).or_default().entry(callee).or_default() += edge.count as usize;
+            }
+        }
+        calls.into_iter().map(|(row, others)| (row, most_first(others))).collect()
+    }
+}
+
+fn most_first(counts: BTreeMap<usize, usize>) -> Vec<Found> {
+    let mut rows: Vec<(usize, usize)> = counts.into_iter().collect();
+    rows.sort_by_key(|&(row, count)| (std::cmp::Reverse(count), row));
+    rows.into_iter().map(|(row, count)| (row, count as f64)).collect()
+}
+
+/// As hybrid search fuses where nothing else was chosen.
+pub(super) fn fused(words: &[Found], raw: &[Found], projected: Option<&[Found]>) -> Vec<usize> {
+    let weights = Weights::usual(projected.is_some());
+    let list = |weight: f64, scale: Scale, found: &[Found]| RankedList {
+        retriever: String::new(),
+        weight,
+        scale,
+        items: found.iter().map(|&(row, score)| (row as u64, score)).collect(),
+    };
+    let mut lists = vec![list(weights.lexical, Scale::FromZero, words), list(weights.vector, Scale::Spread, raw)];
+    lists.extend(projected.map(|found| list(weights.projection, Scale::Spread, found)));
+    fuse(&lists, weights.by).into_iter().map(|found| found.id as usize).collect()
+}
+
+fn config(plan: &ProjectionPlan) -> TrainConfig {
+    let architecture = match plan.architecture {
+        RecipeArchitecture::Mlp2Layer => Architecture::Mlp,
+        RecipeArchitecture::Linear => Architecture::Linear,
+        RecipeArchitecture::Residual => Architecture::Residual,
+        RecipeArchitecture::LowRank => Architecture::LowRank,
+    };
+    TrainConfig {
+        epochs: plan.epochs,
+        batch_size: plan.batch_size,
+        learning_rate: plan.learning_rate,
+        weight_decay: plan.weight_decay,
+        loss: match plan.loss {
+            RecipeLoss::InfoNce { temperature } => Loss::InfoNce { temperature },
+            RecipeLoss::MultipleNegatives { temperature } => Loss::MultipleNegatives { temperature },
+            RecipeLoss::Triplet { margin } => Loss::Triplet { margin },
+        },
+        sides: match plan.sides {
+            RecipeSides::Both => Sides::Both,
+            RecipeSides::Query => Sides::Query,
+        },
+        hard_negatives: plan.hard_negatives,
+        matryoshka: plan.matryoshka.clone(),
+        distillation: plan.distillation,
+        patience: plan.patience,
+        seed: plan.seed,
+        ..TrainConfig::new(architecture, plan.input, plan.hidden, plan.output)
+    }
+}

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::bench::report::learning;
-use crate::cli::Context;
 use crate::cli::fusion::{self, Record};
 use crate::cli::measured::{self, Texts};
 use crate::cli::pins::{self, Depth, Kept, Pinned};

@@ -55,7 +55,8 @@ fn source((kind, path, title, text): (Kind, &str, &str, &str)) -> Source {
         path: path.to_owned(),
         hash: crate::fs::sha256(text.as_bytes()),
         date: Some("2025-08-16".to_owned()),
-        commit: None, code: None,
+        commit: None,
+        code: None,
         pieces: vec![Piece { title, text, line: 10, end_line }],
     };
     Source { key: format!("file:{path}"), content }

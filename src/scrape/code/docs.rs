@@ -88,7 +88,9 @@ mod tests {
     #[test]
     fn rulers_are_no_documentation() {
         let docs = Docs::Marked(&["///", "/**"]);
-        for (comment, expected) in [("/// a", true), ("///", true), ("////", false), ("/** a */", true), ("/*** a */", false), ("// a", false)] {
+        for (comment, expected) in
+            [("/// a", true), ("///", true), ("////", false), ("/** a */", true), ("/*** a */", false), ("// a", false)]
+        {
             assert_eq!(is_doc(docs, comment), expected, "{comment}");
         }
     }

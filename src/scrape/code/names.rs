@@ -108,7 +108,9 @@ pub(super) fn parts(expression: &str, marks: bool) -> Option<(String, String)> {
     let receiver = if let Some(rest) = before.strip_suffix("::") {
         let path = path(rest);
         if path.is_empty() { String::new() } else { format!("{path}::") }
-    } else if let Some(rest) = before.strip_suffix("->").or(before.strip_suffix('.')).or(before.strip_suffix(':')).or(before.strip_suffix('\\')) {
+    } else if let Some(rest) =
+        before.strip_suffix("->").or(before.strip_suffix('.')).or(before.strip_suffix(':')).or(before.strip_suffix('\\'))
+    {
         path(rest.trim_end_matches(['?', '!', '&']))
     } else {
         String::new()

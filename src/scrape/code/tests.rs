@@ -147,7 +147,9 @@ fn hold_together(path: &str, text: &str) -> Cut {
 
 #[test]
 fn a_long_file_is_cut_along_its_syntax() {
-    let method = |name: &str, lines: usize| format!("    /// Does {name}.\n    fn {name}(&self) {{\n{}    }}\n\n", "        self.step(1, 2, 3);\n".repeat(lines));
+    let method = |name: &str, lines: usize| {
+        format!("    /// Does {name}.\n    fn {name}(&self) {{\n{}    }}\n\n", "        self.step(1, 2, 3);\n".repeat(lines))
+    };
     let text = format!(
         "//! Module.\n\nuse a::b;\n\nconst A: u8 = 1;\n\nimpl Foo {{\n{}{}{}{}}}\n\nfn last() {{}}\n",
         method("first", 22),
@@ -159,7 +161,10 @@ fn a_long_file_is_cut_along_its_syntax() {
     let titles: Vec<&str> = cut.pieces.iter().map(|piece| piece.title.as_str()).collect();
     assert_eq!(titles[..2], ["src/a.rs > impl Foo > first", "src/a.rs > impl Foo > small, tiny"], "{titles:#?}");
     assert!(titles[2..titles.len() - 2].iter().all(|title| *title == "src/a.rs > impl Foo > huge"), "{titles:#?}");
-    assert!(cut.pieces[0].text.starts_with("//! Module.") && cut.pieces[0].text.contains("/// Does first."), "a crumb and a doc comment stay");
+    assert!(
+        cut.pieces[0].text.starts_with("//! Module.") && cut.pieces[0].text.contains("/// Does first."),
+        "a crumb and a doc comment stay"
+    );
     assert!(cut.pieces[1].text.trim_start().starts_with("/// Does small."), "a doc comment stays with what it documents");
     // A file that fits is one piece.
     let short = hold_together("b.rs", "fn a() {}\n\nfn b() {}\n");

@@ -369,7 +369,9 @@ fn choose_unique<'k, 'a: 'k>(of: impl Iterator<Item = &'k Known<'a>>, resolution
             None => chosen = Some(symbol),
             Some(first) if first.qualified != symbol.qualified || place(first) != place(symbol) => return (Resolution::Ambiguous, None),
             // A definition says more than its declaration.
-            Some(first) if symbol.path != first.path && symbol.end_line - symbol.line > first.end_line - first.line => chosen = Some(symbol),
+            Some(first) if symbol.path != first.path && symbol.end_line - symbol.line > first.end_line - first.line => {
+                chosen = Some(symbol)
+            }
             Some(_) => {}
         }
     }
@@ -399,7 +401,8 @@ fn leads_to(target: &str, known: &Known<'_>, whole: bool) -> bool {
     }
     let Some(&last) = parts.last() else { return !whole || known.holder.is_empty() };
     // What holds it must be named last.
-    let is_last = |last: &str| if known.holder.is_empty() { known.module == last || last_folder(&symbol.path) == last } else { known.holder == last };
+    let is_last =
+        |last: &str| if known.holder.is_empty() { known.module == last || last_folder(&symbol.path) == last } else { known.holder == last };
     let extension = parts.len() > 1 && is_extension(last);
     if whole && !is_last(if extension { parts[parts.len() - 2] } else { last }) {
         return false;

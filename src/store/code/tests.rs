@@ -175,9 +175,21 @@ fn packages_headers_and_renamed_imports() {
         file("c/list.h", "c", &[(Function, "push_front")], &[], &[]),
         file("c/list.c", "c", &[(Function, "push_front")], &[], &[]),
         file("c/ring.c", "c", &[(Function, "push_front")], &[], &[]),
-        file("js/a.js", "javascript", &[(Function, "first")], &[("./b#plus", "plus"), ("lodash/fp#b", "b")], &[(None, "", "plus"), (None, "", "b")]),
+        file(
+            "js/a.js",
+            "javascript",
+            &[(Function, "first")],
+            &[("./b#plus", "plus"), ("lodash/fp#b", "b")],
+            &[(None, "", "plus"), (None, "", "b")],
+        ),
         file("js/b.js", "javascript", &[(Function, "plus"), (Function, "b")], &[], &[]),
-        file("py/a.py", "python", &[(Function, "first")], &[("shop.cart", "c"), ("shop.cart.total", "total")], &[(None, "c", "total"), (None, "", "total")]),
+        file(
+            "py/a.py",
+            "python",
+            &[(Function, "first")],
+            &[("shop.cart", "c"), ("shop.cart.total", "total")],
+            &[(None, "c", "total"), (None, "", "total")],
+        ),
         file("py/shop/cart.py", "python", &[(Function, "total")], &[], &[]),
     ]);
     let found = meanings(&store);

@@ -23,8 +23,8 @@ pub(super) const BASH: Language = Language {
 
 /// Words of the shell itself.
 const BUILTINS: &[&str] = &[
-    "alias", "break", "cd", "continue", "declare", "echo", "eval", "exec", "exit", "export", "false", "local", "printf", "pwd", "read", "readonly",
-    "return", "set", "shift", "source", "test", "trap", "true", "type", "unset", "wait",
+    "alias", "break", "cd", "continue", "declare", "echo", "eval", "exec", "exit", "export", "false", "local", "printf", "pwd", "read",
+    "readonly", "return", "set", "shift", "source", "test", "trap", "true", "type", "unset", "wait",
 ];
 
 /// A command that is a plain word: a function of the script, or a program.

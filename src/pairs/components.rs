@@ -9,6 +9,10 @@ pub(super) const MAX_GROUPS_PER_COMPONENT: usize = 16;
 /// The same where a group is one function: call graphs are tied closer than files, and a function is small.
 pub(super) const MAX_FUNCTIONS_PER_COMPONENT: usize = 64;
 
+/// The same for files that change together: histories tie nearly all files together, and of components of sixteen too few are left to
+/// hold some out (of flask's files seven in all).
+pub(super) const MAX_FILES_PER_COMPONENT: usize = 4;
+
 /// Components of groups. A group that was never joined is a component of its own.
 pub(super) struct Components<'a> {
     /// The bound.

@@ -122,9 +122,10 @@ pub fn make(sources: &[PairSource], material: &Material<'_>) -> Pairs {
             PairSource::Dependency => links.extend(dependency::links(&by_id, &names, material.symbols, material.edges)),
         }
     }
-    let bound = match unit {
-        Unit::Group => components::MAX_GROUPS_PER_COMPONENT,
-        Unit::Function => components::MAX_FUNCTIONS_PER_COMPONENT,
+    let bound = match sources {
+        [PairSource::Temporal] => components::MAX_FILES_PER_COMPONENT,
+        [PairSource::Dependency] => components::MAX_FUNCTIONS_PER_COMPONENT,
+        _ => components::MAX_GROUPS_PER_COMPONENT,
     };
     dates.extend(questions.iter().filter_map(|question| Some((question.id, split::parse_date(question.date.as_deref()?)?))));
     Pairs { pairs: named(links, components::Components::bounded(bound)), questions, unit, moments, dates }

@@ -153,17 +153,22 @@ type Loader = Box<dyn FnOnce(Arc<Model>) -> Result<Box<dyn EmbeddingEngine>, Eng
 
 /// Finds what the runtime of `settings` needs on this machine.
 pub(super) fn loader(settings: &Settings) -> Result<Loader> {
-    match settings.runtime {
+    loader_of(settings.runtime, settings.precision, settings.group_size, settings.threads)
+}
+
+/// Finds what a runtime needs on this machine.
+pub(super) fn loader_of(runtime: Runtime, precision: Precision, group_size: Option<usize>, threads: usize) -> Result<Loader> {
+    match runtime {
         Runtime::Onnx => {
             let provision::Located { path: library, origin, .. } = provision::find(&provision::Places::of_this_machine())?;
-            let options = patina_onnx::Options { library, threads: settings.threads, precision: settings.precision };
+            let options = patina_onnx::Options { library, threads, precision };
             Ok(Box::new(move |model| patina_onnx::load(model, &options).map_err(|error| for_named(error, origin))))
         }
         Runtime::Mlx => {
             let options = patina_mlx::Options {
-                precision: settings.precision,
-                group_size: settings.group_size.unwrap_or(patina_mlx::Options::default().group_size),
-                threads: settings.threads,
+                precision,
+                group_size: group_size.unwrap_or(patina_mlx::Options::default().group_size),
+                threads,
                 ..patina_mlx::Options::default()
             };
             Ok(Box::new(move |model| patina_mlx::load(model, &options)))

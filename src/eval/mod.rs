@@ -7,6 +7,7 @@ pub mod beir;
 mod best;
 mod lexical;
 mod lines;
+pub mod rerank;
 pub mod retrieval;
 pub mod sts;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::bench::BenchPlan;
 use super::projection::{self, ProjectionPlan};
+use super::rerank::RerankPlan;
 use super::runtime::{RuntimeChoice, RuntimesPlan};
 use super::scalar::Scalar;
 use super::typed::{At, IndexSection, PromptsSection, Recipe, ScrapeSection};
@@ -112,6 +113,10 @@ pub struct Plan {
     // Left out where it is the default, for the same reason.
     #[serde(skip_serializing_if = "Scalar::is_default")]
     pub scalar: Scalar,
+    /// What reranks the first results of a search.
+    // Left out where there is none, for the same reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<RerankPlan>,
     /// What is read of the project.
     pub scrape: ScrapePlan,
     /// The projections to train, sorted by name.
@@ -193,6 +198,7 @@ impl Plan {
             max_tokens,
             prompts: prompts(&check, recipe.prompts.as_ref())?,
             scalar: scalar(&check, recipe.index.as_ref())?,
+            rerank: RerankPlan::resolve(&check, recipe.rerank.as_ref())?,
             scrape: ScrapePlan::of_section(&check, recipe.scrape.as_ref())?,
             projections,
         })

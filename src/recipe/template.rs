@@ -29,6 +29,10 @@ embedding_model: {model}
 # index:
 #   scalar: i8             # f32, f16, i8 or b1: less memory, candidates compared again exactly
 
+# rerank:                  # a cross-encoder that reads question and text together and puts the first results of `scry` in order
+#   model: ./models/mine   # a name, a hub id, or a folder
+#   candidates: 50
+
 # scrape:
 #   sessions: [notes/sessions]      # absent: session notes are told by their contents
 #   include: ["src/**", "docs/**"]  # absent: every file that git does not ignore

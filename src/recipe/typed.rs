@@ -8,6 +8,7 @@ use serde_yaml::Spanned;
 
 use super::bench::BenchSection;
 use super::plan::Plan;
+use super::rerank::RerankSection;
 use super::runtime::RuntimeTyped;
 use super::yaml;
 use crate::error::Result;
@@ -37,6 +38,7 @@ pub struct Recipe {
     pub(super) pooling: Option<At<String>>,
     pub(super) prompts: Option<PromptsSection>,
     pub(super) index: Option<IndexSection>,
+    pub(super) rerank: Option<RerankSection>,
     pub(super) scrape: Option<ScrapeSection>,
     pub(super) projections: Option<Projections>,
     pub(super) bench: Option<BenchSection>,
@@ -175,6 +177,16 @@ impl Recipe {
     /// Line and column of the model's name, for errors about it.
     pub fn embedding_model_place(&self) -> (usize, usize) {
         (self.embedding_model.line, self.embedding_model.column)
+    }
+
+    /// Line and column of the reranker's name, for errors about it.
+    pub fn reranker_place(&self) -> Option<(usize, usize)> {
+        self.rerank.as_ref().map(|section| (section.model.line, section.model.column))
+    }
+
+    /// The reranker as typed, if there is one.
+    pub fn reranker(&self) -> Option<&str> {
+        self.rerank.as_ref().map(|section| section.model.value.as_str())
     }
 
     /// The names of the projections, sorted.

@@ -4,6 +4,7 @@
 mod architectures;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod cross_encoder;
 mod engine;
 mod error;
 mod facts;
@@ -16,6 +17,7 @@ mod pooling;
 mod weights;
 
 pub use architectures::supported as supported_architectures;
+pub use cross_encoder::{CrossEncoder, ScoreActivation};
 pub use engine::{EmbeddingEngine, Embeddings, EngineInfo, Precision, Runtime, TokenBatch};
 pub use error::{BatchError, EngineError, Result};
 pub use facts::{EncoderKind, FolderFacts, PoolingFacts};

@@ -44,7 +44,7 @@ impl Wanted {
 /// The neighbouring lines that hold the most different wanted words, rare words of the text counting more; the first lines that are
 /// not blank if none holds any.
 pub fn snippet(text: &str, wanted: &Wanted) -> Snippet {
-    let lines: Vec<&str> = text.lines().take(MAX_LINES_READ).map(|line| head(line, MAX_CHARACTERS_READ)).collect();
+    let lines: Vec<String> = text.lines().take(MAX_LINES_READ).map(|line| printable(head(line, MAX_CHARACTERS_READ))).collect();
     let matches: Vec<BTreeSet<String>> = lines.iter().map(|line| found(line, wanted)).collect();
     let mut lines_with: BTreeMap<&str, usize> = BTreeMap::new();
     for word in matches.iter().flatten() {
@@ -63,8 +63,8 @@ pub fn snippet(text: &str, wanted: &Wanted) -> Snippet {
         }
     }
     let first = best.1;
-    let shown: Vec<String> = lines.iter().skip(first).take(MAX_LINES).map(|line| printable(line)).collect();
-    let shown: Vec<&str> = shown.iter().map(|line| line.trim_end()).filter(|line| !line.is_empty()).collect();
+    let shown = lines.iter().skip(first).take(MAX_LINES).map(|line| line.trim_end());
+    let shown: Vec<&str> = shown.filter(|line| !line.is_empty()).collect();
     // What all lines are indented by says nothing; what one is indented further than another shows where it belongs.
     let indentation = shown.iter().map(|line| line.len() - line.trim_start_matches(' ').len()).min().unwrap_or(0);
     let shown: Vec<String> = shown.iter().map(|line| cut(&line[indentation..], wanted)).collect();

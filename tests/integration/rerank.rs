@@ -129,7 +129,7 @@ fn the_lockfile_pins_the_reranker() {
     snap!(place.run(["scry", "--locked", "the index"]), @r#"
     exit 3
     --- stderr
-    error: .patina/oxidize.lock: reranker.files.model.safetensors.sha256 is not what the lockfile pins: expected [SHA-256], found [SHA-256]
+    error: [FOLDER]/.patina/oxidize.lock: reranker.files.model.safetensors.sha256 is not what the lockfile pins: expected [SHA-256], found [SHA-256]
     hint: put back what was pinned, or accept what is here with `patina lock`; `patina lock --check` names every field
     "#);
 }
@@ -185,6 +185,7 @@ fn what_is_no_reranker_is_refused_by_name() {
 #[test]
 fn the_section_is_checked() {
     let place = Place::tiny_project();
+    place.run(["scrape"]).success();
     recipe(&place, "rerank:\n  candidates: 5\n");
     snap!(place.run(["scry", "x"]), @r#"
     exit 2
@@ -200,7 +201,6 @@ fn the_section_is_checked() {
     hint: write a whole number from 1 to 1000, or remove the key for 50
     "#);
     recipe(&place, "");
-    place.run(["scrape"]).success();
     place.run(["oxidize"]).success();
     snap!(place.run(["scry", "--rerank", "x"]), @r#"
     exit 2

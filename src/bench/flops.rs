@@ -64,6 +64,10 @@ impl Ops for Counter {
         Ok(Lines::Tokens)
     }
 
+    fn segment_embedding(&mut self, _: &Param) -> BackendResult<Lines> {
+        Ok(Lines::Tokens)
+    }
+
     fn add(&mut self, a: &Lines, _: &Lines) -> BackendResult<Lines> {
         Ok(*a)
     }

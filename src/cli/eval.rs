@@ -9,18 +9,22 @@ use serde::Serialize;
 
 use crate::cli::project::Project;
 use crate::cli::report::{Style, count, plural};
+use crate::cli::rerank;
 use crate::cli::setup::{self, Overrides};
 use crate::cli::{Context, VERSION};
 use crate::embed::select::Purpose;
-use crate::embed::{Embedder, Settings, TextKind};
+use crate::embed::{Embedder, Reranker, Settings, TextKind};
 use crate::error::{Error, Result};
 use crate::eval::beir::{BeirSet, Counts};
 use crate::eval::learned::{self, LearnedReport};
+use crate::eval::rerank::{Named, RerankReport, rerank as eval_rerank};
 use crate::eval::retrieval::{self, RetrievalReport};
 use crate::eval::sts::{StsReport, StsSet};
 use crate::eval::{EngineReport, Figure, Speed};
 use crate::fs;
+use crate::model::Cache;
 use crate::progress::Job;
+use crate::recipe::{DEFAULT_CANDIDATES, MAX_CANDIDATES};
 use crate::search::Mode;
 
 #[derive(Debug, Subcommand)]
@@ -58,9 +62,15 @@ pub(super) struct Beir {
     mode: String,
     /// Also train a projection of questions on the judgements of another split (`train` if none is named), choose its settings by
     /// cross-validation there, and judge it once on --split: against raw vectors, and fused with words.
-    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "train", conflicts_with_all = ["mode", "run"])]
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "train", conflicts_with_all = ["mode", "run", "rerank"])]
     train: Option<String>,
-    /// Write the rankings to this file too, as a run of TREC.
+    /// Put the first documents in the order of this cross-encoder too, and measure both.
+    #[arg(long, value_name = "NAME|FOLDER")]
+    rerank: Option<String>,
+    /// How many documents of each query the reranker reads.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_CANDIDATES)]
+    candidates: usize,
+    /// Write the rankings to this file too, as a run of TREC; with --rerank the reranked ones.
     #[arg(long, value_name = "FILE")]
     run: Option<PathBuf>,
     #[command(flatten)]
@@ -141,8 +151,13 @@ fn beir(context: &Context, arguments: Beir) -> Result<()> {
     })?;
     not_a_folder(arguments.model.output.as_deref())?;
     not_a_folder(arguments.run.as_deref())?;
+    if !(1..=MAX_CANDIDATES).contains(&arguments.candidates) {
+        return Err(Error::usage(format!("--candidates is {}; it must be 1 to {MAX_CANDIDATES}", arguments.candidates)));
+    }
     let progress = context.report.progress();
     let job = Job::new(progress.as_ref(), &context.cancel);
+    // What cannot be loaded is told before minutes of work.
+    let mut reranker = arguments.rerank.as_deref().map(|model| arguments.model.reranker(context, model, job)).transpose()?;
     let set = BeirSet::read(&arguments.folder, &arguments.split, job)?;
     if arguments.run.is_some() {
         retrieval::check_run(&set)?;
@@ -159,7 +174,7 @@ fn beir(context: &Context, arguments: Beir) -> Result<()> {
         let report = learned::evaluate(&set, &taught, engine, &mut embedder, job)?;
         return deliver(context, arguments.model.output.as_deref(), &report, |style| learned_text(&report, style));
     }
-    let (report, rankings) = match mode {
+    let (mut report, mut rankings) = match mode {
         Mode::Lexical => {
             if arguments.model.model.is_some() {
                 context.report.note("note: words alone are compared; the model is not used");
@@ -174,6 +189,11 @@ fn beir(context: &Context, arguments: Beir) -> Result<()> {
             retrieval::evaluate(&set, mode, Some((engine, &mut embedder)), job)?
         }
     };
+    if let Some((model, identity, reranker)) = &mut reranker {
+        let named = Named { model: model.clone(), identity: identity.clone(), reranker };
+        let (reranked, after) = eval_rerank(&set, &rankings, named, arguments.candidates, job)?;
+        (report.rerank, rankings) = (Some(reranked), after);
+    }
     if let Some(path) = &arguments.run {
         rankings.write(&set, path)?;
     }
@@ -181,15 +201,28 @@ fn beir(context: &Context, arguments: Beir) -> Result<()> {
 }
 
 impl Model {
-    /// The model's name and the settings to embed with.
-    fn settings(&self, context: &Context) -> Result<(String, Settings)> {
-        let overrides = Overrides {
+    /// A reranker on the runtime that would embed: its name, its identity, and itself.
+    fn reranker(&self, context: &Context, model: &str, job: Job<'_>) -> Result<(String, String, Reranker)> {
+        let root = Project::at(context.project.as_deref())?.root;
+        let folder = rerank::folder(model, &root)?;
+        let engine = setup::engine(&self.overrides())?;
+        let reranker = Reranker::open(rerank::settings(&folder, &engine))?;
+        Ok((model.to_owned(), folder.identity(&Cache::open()?, job)?.sha256, reranker))
+    }
+
+    fn overrides(&self) -> Overrides {
+        Overrides {
             runtime: self.runtime.clone(),
             precision: self.precision.clone(),
             threads: self.threads,
             token_budget: self.token_budget,
             ..Overrides::default()
-        };
+        }
+    }
+
+    /// The model's name and the settings to embed with.
+    fn settings(&self, context: &Context) -> Result<(String, Settings)> {
+        let overrides = self.overrides();
         match &self.model {
             Some(model) => {
                 let root = Project::at(context.project.as_deref())?.root;
@@ -263,10 +296,23 @@ fn beir_text(report: &RetrievalReport, style: &Style) -> String {
         ],
         style,
     );
-    match &report.speed {
-        Some(speed) => out + &speed_line(speed, style),
-        None => out + &format!("{}\n", style.dim(&format!("in {:.1} s", report.seconds))),
+    out += &match &report.speed {
+        Some(speed) => speed_line(speed, style),
+        None => format!("{}\n", style.dim(&format!("in {:.1} s", report.seconds))),
+    };
+    if let Some(reranked) = &report.rerank {
+        out += &rerank_text(reranked, style);
     }
+    out
+}
+
+fn rerank_text(report: &RerankReport, style: &Style) -> String {
+    let title = format!("with the first {} reranked by {}", report.candidates, report.model);
+    let mut out = format!("\n{}\n", style.bold(&title));
+    out += &style.dim(&format!("on {} {}, {} tokens a pair at most\n", report.runtime, report.runtime_version, report.max_tokens));
+    let of = &report.metrics;
+    out += &figures(&[("nDCG@10", of.ndcg_at_10), ("MRR@10", of.mrr_at_10), ("gain nDCG@10", report.gain)], style);
+    out + &speed_line(&report.speed, style)
 }
 
 fn learned_text(report: &LearnedReport, style: &Style) -> String {

@@ -20,6 +20,7 @@ mod pins;
 mod project;
 mod projections;
 mod report;
+mod rerank;
 mod runtime;
 mod scrape;
 mod scry;

@@ -5,6 +5,7 @@ use patina_backend::{Model, Precision, Runtime};
 use crate::bench::parity;
 use crate::cli::project::Project;
 use crate::cli::projections::{self, Outcome, TRAINING_VERSION};
+use crate::cli::rerank;
 use crate::cli::setup::Setup;
 use crate::cli::{fusion, machine};
 use crate::embed::select;
@@ -61,6 +62,7 @@ impl Pinned<'_> {
             version: LOCK_VERSION,
             recipe: RecipePins { sha256: setup.plan.recipe_hash()? },
             model: self.model(depth, job)?,
+            reranker: rerank::of_recipe(setup)?.map(|folder| rerank::pins(&folder, depth, job)).transpose()?,
             runtime: RuntimePins {
                 name: settings.runtime.name().to_owned(),
                 version: select::runtime_version(settings.runtime)?,
@@ -241,7 +243,7 @@ pub(super) fn model(folder: &ModelFolder, settings: &Settings, depth: Depth, job
     })
 }
 
-fn hashed(folder: &ModelFolder, depth: Depth, job: Job<'_>) -> Result<Identity> {
+pub(super) fn hashed(folder: &ModelFolder, depth: Depth, job: Job<'_>) -> Result<Identity> {
     let cache = Cache::open()?;
     match depth {
         Depth::Stamps => folder.identity(&cache, job),
@@ -249,7 +251,7 @@ fn hashed(folder: &ModelFolder, depth: Depth, job: Job<'_>) -> Result<Identity> 
     }
 }
 
-fn file_pins(file: HashedFile) -> FilePins {
+pub(super) fn file_pins(file: HashedFile) -> FilePins {
     FilePins { path: file.path, size: file.size, sha256: file.sha256 }
 }
 
@@ -257,10 +259,15 @@ fn file_pins(file: HashedFile) -> FilePins {
 /// and not by what became of it.
 pub(super) fn locked(project: &Project, depth: Depth, job: Job<'_>) -> Result<Lock> {
     let lock = Lock::read(&project.lock_path())?;
-    let model = ModelRef::parse(project.recipe()?.embedding_model())?;
-    let folder = Cache::open()?.find(&model, &project.root)?;
-    let files: Vec<FilePins> = hashed(&folder, depth, job)?.files.into_iter().map(file_pins).collect();
-    refuse(project, &lock.file_differences(&files))?;
+    let recipe = project.recipe()?;
+    let files = |model: &str| -> Result<Vec<FilePins>> {
+        let folder = Cache::open()?.find(&ModelRef::parse(model)?, &project.root)?;
+        Ok(hashed(&folder, depth, job)?.files.into_iter().map(file_pins).collect())
+    };
+    refuse(project, &lock.file_differences(&files(recipe.embedding_model())?))?;
+    if let Some(reranker) = recipe.reranker() {
+        refuse(project, &lock.reranker_file_differences(&files(reranker)?))?;
+    }
     Ok(lock)
 }
 

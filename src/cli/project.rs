@@ -12,6 +12,7 @@ const FOLDER: &str = ".patina";
 /// The index of a model's own vectors.
 const BASE: &str = "base.usearch";
 
+#[derive(Clone)]
 pub(super) struct Project {
     pub root: PathBuf,
 }

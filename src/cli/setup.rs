@@ -8,7 +8,7 @@ use crate::bench::{calibrate, parity};
 use crate::cli::measured::{self, Measuring, Texts};
 use crate::cli::project::{Embeddings, Project};
 use crate::embed::select::{self, Choice, Purpose};
-use crate::embed::{Settings, TOKEN_BUDGET, fingerprint};
+use crate::embed::{RERANK_PRECISION, Settings, TOKEN_BUDGET, fingerprint};
 use crate::error::{Error, Result};
 use crate::index::{Expected, Manifest};
 use crate::model::{Cache, ModelFolder, ModelRef, PromptKind};
@@ -110,6 +110,27 @@ impl Overrides {
     }
 }
 
+/// What computes, whatever the model.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EngineChoice {
+    pub runtime: Runtime,
+    pub threads: usize,
+    pub token_budget: usize,
+}
+
+impl EngineChoice {
+    /// What an embedder of these settings computes with.
+    pub fn of(settings: &Settings) -> EngineChoice {
+        EngineChoice { runtime: settings.runtime, threads: settings.threads, token_budget: settings.token_budget }
+    }
+}
+
+/// What computes a reranker without a project. Nothing is measured for one: `measured` is as `auto`.
+pub(super) fn engine(overrides: &Overrides) -> Result<EngineChoice> {
+    let runtime = select::choose(overrides.runtime(RuntimeChoice::Auto)?, RERANK_PRECISION)?.runtime;
+    Ok(EngineChoice { runtime, threads: overrides.threads(None)?, token_budget: overrides.token_budget(None)? })
+}
+
 /// A project's recipe resolved, and the model that it names.
 pub(super) struct Setup {
     pub plan: Plan,
@@ -125,6 +146,9 @@ pub(super) struct Setup {
     /// Why the index, which the other runtime made, may not be searched with this one.
     pub not_shared: Option<NotShared>,
     pub embeddings: Embeddings,
+    pub project: Project,
+    /// Where in the recipe the reranker's name stands.
+    pub reranker_place: Option<(usize, usize)>,
 }
 
 impl Setup {
@@ -212,7 +236,8 @@ pub(super) fn for_project(project: &Project, overrides: &Overrides, purpose: Pur
         Some(Err(not_shared)) => (fingerprint(&settings), Some(not_shared)),
         None => (fingerprint(&settings), None),
     };
-    Ok(Setup { fingerprint, not_shared, plan, settings, choice, measuring, calibration, model, embeddings })
+    let (project, reranker_place) = (project.clone(), recipe.reranker_place());
+    Ok(Setup { fingerprint, not_shared, plan, settings, choice, measuring, calibration, model, embeddings, project, reranker_place })
 }
 
 impl Setup {

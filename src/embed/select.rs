@@ -156,24 +156,35 @@ type Loader = Box<dyn FnOnce(Arc<Model>) -> Result<Box<dyn EmbeddingEngine>, Eng
 /// Finds what the runtime of `settings` needs on this machine, and where what it derives from the model's weights is kept.
 pub(super) fn loader(settings: &Settings) -> Result<(Loader, Option<Arc<Kept>>)> {
     let kept = cache_root().and_then(|cache| Kept::of(settings, &cache));
-    let load: Loader = match settings.runtime {
+    let keep = kept.clone().map(|kept| kept as Arc<dyn Keep>);
+    let load = loader_of(settings.runtime, settings.precision, settings.group_size, settings.threads, keep)?;
+    Ok((load, kept))
+}
+
+/// Finds what a runtime needs on this machine.
+pub(super) fn loader_of(
+    runtime: Runtime,
+    precision: Precision,
+    group_size: Option<usize>,
+    threads: usize,
+    keep: Option<Arc<dyn Keep>>,
+) -> Result<Loader> {
+    Ok(match runtime {
         Runtime::Onnx => {
             let provision::Located { path: library, origin, .. } = provision::find(&provision::Places::of_this_machine())?;
-            let keep = kept.clone().map(|kept| kept as Arc<dyn Keep>);
-            let options = patina_onnx::Options { library, threads: settings.threads, precision: settings.precision, keep };
+            let options = patina_onnx::Options { library, threads, precision, keep };
             Box::new(move |model| patina_onnx::load(model, &options).map_err(|error| for_named(error, origin)))
         }
         Runtime::Mlx => {
             let options = patina_mlx::Options {
-                precision: settings.precision,
-                group_size: settings.group_size.unwrap_or(patina_mlx::Options::default().group_size),
-                threads: settings.threads,
+                precision,
+                group_size: group_size.unwrap_or(patina_mlx::Options::default().group_size),
+                threads,
                 ..patina_mlx::Options::default()
             };
             Box::new(move |model| patina_mlx::load(model, &options))
         }
-    };
-    Ok((load, kept))
+    })
 }
 
 /// Installing a library does not help as long as the user's variable names another one.

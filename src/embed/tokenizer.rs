@@ -53,11 +53,16 @@ pub(super) struct Tokenizer {
 impl Tokenizer {
     /// Reads `tokenizer.json`. Texts are cut to `max_tokens`, special tokens included: their content is, special tokens stay.
     pub fn open(path: &Path, max_tokens: usize, lower_case: bool, settings: &TokenSettings) -> Result<Tokenizer> {
-        Tokenizer::of(&fs::read_limited(path, FILE_LIMIT)?, path, max_tokens, lower_case, settings)
+        Tokenizer::of(&fs::read_limited(path, FILE_LIMIT)?, path, max_tokens, lower_case, settings, false)
+    }
+
+    /// Like [`Tokenizer::open`] for pairs of texts: both together are cut to `max_tokens`, one token of the longer one at a time.
+    pub fn open_for_pairs(path: &Path, max_tokens: usize, lower_case: bool, settings: &TokenSettings) -> Result<Tokenizer> {
+        Tokenizer::of(&fs::read_limited(path, FILE_LIMIT)?, path, max_tokens, lower_case, settings, true)
     }
 
     /// The same of a file's bytes; `path` is for errors.
-    fn of(bytes: &[u8], path: &Path, max_tokens: usize, lower_case: bool, settings: &TokenSettings) -> Result<Tokenizer> {
+    fn of(bytes: &[u8], path: &Path, max_tokens: usize, lower_case: bool, settings: &TokenSettings, pairs: bool) -> Result<Tokenizer> {
         let broken = |reason: String| {
             Error::corrupt(format!("the tokenizer does not parse: {reason}"))
                 .at(path)
@@ -72,7 +77,7 @@ impl Tokenizer {
         catch_unwind(AssertUnwindSafe(|| prepare(&mut inner, lower_case, settings))).map_err(gave_up)?.map_err(broken)?;
         // The library subtracts the special tokens without looking.
         let special =
-            catch_unwind(AssertUnwindSafe(|| inner.get_post_processor().map_or(0, |post| post.added_tokens(false)))).map_err(gave_up)?;
+            catch_unwind(AssertUnwindSafe(|| inner.get_post_processor().map_or(0, |post| post.added_tokens(pairs)))).map_err(gave_up)?;
         if max_tokens <= special {
             return Err(Error::usage(format!("texts are cut to {max_tokens} tokens, of which {special} are special: no text is left"))
                 .at(path)
@@ -95,8 +100,7 @@ impl Tokenizer {
     /// The ids of `prompt` and `text` joined, special tokens included. Empty only for a static model, whose libraries give such a text a vector
     /// of zeros.
     pub fn ids(&self, prompt: &str, text: &str) -> Result<Vec<u32>> {
-        let text = if self.cut_left { last(text, TEXT_LIMIT) } else { first(text, TEXT_LIMIT) };
-        let mut whole = format!("{prompt}{text}");
+        let mut whole = format!("{prompt}{}", self.bounded(text));
         if let Some((end, _)) = whole.char_indices().nth(self.letters) {
             whole.truncate(end);
         }
@@ -107,6 +111,21 @@ impl Tokenizer {
         }
     }
 
+    /// The ids of two texts as one row, special tokens included, and where the tokens of the second kind begin (the row's length where the
+    /// tokenizer tells none apart).
+    pub fn pair(&self, first_text: &str, second_text: &str) -> Result<(Vec<u32>, usize)> {
+        let encoding = self.encoded(Texts::Pair(self.bounded(first_text).to_owned(), self.bounded(second_text).to_owned()))?;
+        let (ids, kinds) = (encoding.get_ids(), encoding.get_type_ids());
+        let second = kinds.iter().position(|&kind| kind != 0).unwrap_or(kinds.len());
+        if kinds[second..].iter().any(|&kind| kind != 1) {
+            return Err(self.failed("its pairs have tokens of other kinds than first and second, one after the other".into()));
+        }
+        if ids.is_empty() {
+            return Err(self.failed("it has no tokens".into()));
+        }
+        Ok((ids.to_vec(), second))
+    }
+
     /// How many leading tokens are the prompt's, as sentence-transformers counts them: those of the prompt alone, less a special one at
     /// its end. Where the prompt's last token joins the text's first one, this is a convention and no truth.
     pub fn prompt_tokens(&self, prompt: &str) -> Result<usize> {
@@ -115,18 +134,27 @@ impl Tokenizer {
         Ok(ids.len() - usize::from(special))
     }
 
+    /// As much of a text as is tokenized.
+    fn bounded<'t>(&self, text: &'t str) -> &'t str {
+        if self.cut_left { last(text, TEXT_LIMIT) } else { first(text, TEXT_LIMIT) }
+    }
+
     fn encode(&self, text: String) -> Result<Vec<u32>> {
-        let encoding = if self.slow { self.encode_in_time(text)? } else { encode(&self.inner, text) };
-        let encoding = encoding.map_err(|reason| self.failed(reason))?;
+        let encoding = self.encoded(Texts::One(text))?;
         Ok(encoding.get_ids().iter().copied().filter(|&id| Some(id) != self.left_out).collect())
     }
 
+    fn encoded(&self, texts: Texts) -> Result<Encoding> {
+        let encoding = if self.slow { self.encode_in_time(texts)? } else { encode(&self.inner, texts) };
+        encoding.map_err(|reason| self.failed(reason))
+    }
+
     /// A thread cannot be ended from outside: one that takes too long is left to itself, and the text is an error.
-    fn encode_in_time(&self, text: String) -> Result<Result<Encoding, String>> {
-        let time = TEXT_TIME + BYTE_TIME * u32::try_from(text.len()).unwrap_or(u32::MAX);
+    fn encode_in_time(&self, texts: Texts) -> Result<Result<Encoding, String>> {
+        let time = TEXT_TIME + BYTE_TIME * u32::try_from(texts.bytes()).unwrap_or(u32::MAX);
         let (sender, receiver) = mpsc::sync_channel(1);
         let inner = self.inner.clone();
-        let run = move || drop(sender.send(encode(&inner, text)));
+        let run = move || drop(sender.send(encode(&inner, texts)));
         let started = thread::Builder::new().name("tokenizer".into()).spawn(run);
         started.map_err(|e| Error::failed(format!("a thread for the tokenizer cannot be started: {e}")))?;
         receiver.recv_timeout(time).map_err(|_| {
@@ -140,15 +168,33 @@ impl Tokenizer {
     }
 }
 
+/// What becomes one row.
+enum Texts {
+    One(String),
+    Pair(String, String),
+}
+
+impl Texts {
+    fn bytes(&self) -> usize {
+        match self {
+            Texts::One(text) => text.len(),
+            Texts::Pair(first, second) => first.len() + second.len(),
+        }
+    }
+}
+
 /// A crafted file, or a text that it does not foresee, can panic the library.
-fn encode(inner: &Hugging, text: String) -> Result<Encoding, String> {
-    let encoding = catch_unwind(AssertUnwindSafe(|| inner.encode_fast(text, true)));
+fn encode(inner: &Hugging, texts: Texts) -> Result<Encoding, String> {
+    let encoding = catch_unwind(AssertUnwindSafe(|| match texts {
+        Texts::One(text) => inner.encode_fast(text, true),
+        Texts::Pair(first, second) => inner.encode_fast((first, second), true),
+    }));
     encoding.map_err(|_| "the tokenizers library gave up on it".to_owned())?.map_err(|e| e.to_string())
 }
 
 /// Whether the bytes of a `tokenizer.json` make a tokenizer that takes `text`: its ids.
 pub fn check_tokenizer(bytes: &[u8], text: &str) -> Result<Vec<u32>> {
-    Tokenizer::of(bytes, Path::new("tokenizer.json"), 512, false, &TokenSettings::default())?.ids("", text)
+    Tokenizer::of(bytes, Path::new("tokenizer.json"), 512, false, &TokenSettings::default(), false)?.ids("", text)
 }
 
 /// Puts in place what goes before `tokenizer.json`.

@@ -10,6 +10,7 @@ pub mod learned;
 mod lexical;
 mod lines;
 pub mod project;
+pub mod rerank;
 pub mod retrieval;
 pub mod sts;
 #[cfg(test)]

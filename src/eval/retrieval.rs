@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::beir::{BeirSet, Counts, Files};
 use super::best::{Best, Scored};
 use super::lexical::LexicalIndex;
+use super::rerank::RerankReport;
 use super::{EngineReport, Figure, SEED, Speed, VERSION};
 use crate::embed::{Embedder, Input, Order, TextKind};
 use crate::error::{Error, Result};
@@ -65,6 +66,9 @@ pub struct RetrievalReport {
     pub depth: usize,
     /// The measures.
     pub metrics: Figures,
+    /// The measures once a reranker put the first documents in order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<RerankReport>,
     /// How much was embedded; none where only words were compared.
     pub speed: Option<Speed>,
     /// How long all of it took after the files were checked and the model was loaded.
@@ -113,6 +117,7 @@ pub fn evaluate(
         counts: set.counts,
         depth: if mode == Mode::Hybrid { FUSED_DEPTH } else { DEPTH },
         metrics: rankings.figures(set)?,
+        rerank: None,
         speed,
         seconds: begun.elapsed().as_secs_f64(),
     };

@@ -252,6 +252,35 @@ impl Index {
         Ok(best(scored, k))
     }
 
+    /// The `k` of `keys` (each once) whose vectors have the greatest cosine similarity to `query`, best first, ties by key: every one of
+    /// them is compared, whatever their number. The vectors are those that the index keeps, or in an index of fewer bits than single
+    /// precision those in `vectors`. A key that is not there is passed over.
+    ///
+    /// # Errors
+    /// As [`search`](Index::search).
+    pub fn search_among<S: Source + ?Sized>(&self, query: &[f32], k: usize, keys: &[u64], vectors: &S) -> Result<Vec<(u64, f32)>> {
+        if self.scalar().is_default() {
+            return self.search_kept(query, k, keys);
+        }
+        self.check(query)?;
+        let mut scored = Vec::with_capacity(keys.len());
+        vectors.read(keys, &mut |key, vector| {
+            scored.push((key, cosine(query, vector)));
+            Ok(())
+        })?;
+        Ok(best(scored, k))
+    }
+
+    /// Like [`search_among`](Index::search_among) with the vectors that the index keeps, in whatever format.
+    pub fn search_kept(&self, query: &[f32], k: usize, keys: &[u64]) -> Result<Vec<(u64, f32)>> {
+        self.check(query)?;
+        let mut scored = Vec::with_capacity(keys.len());
+        for &key in keys {
+            scored.extend(self.vector(key)?.map(|vector| (key, cosine(query, &vector))));
+        }
+        Ok(best(scored, k))
+    }
+
     /// The vector of a key, as exactly as it is kept; nothing if only its sign is.
     pub fn vector(&self, key: u64) -> Result<Option<Vec<f32>>> {
         if self.scalar() == Scalar::B1 {
@@ -267,14 +296,19 @@ impl Index {
         Ok(vector.len() == self.manifest.dimensions && self.codes.holds(key, vector)? == Some(true))
     }
 
-    fn find(&self, query: &[f32], k: usize, exact: bool) -> Result<Vec<(u64, f32)>> {
+    fn check(&self, query: &[f32]) -> Result<()> {
         if query.len() != self.manifest.dimensions {
             let dimensions = self.manifest.dimensions;
             return Err(Error::bug(format!("the query has {} numbers, the index {dimensions}", query.len())));
         }
-        if let Some(value) = query.iter().find(|value| !value.is_finite()) {
-            return Err(Error::corrupt(format!("the query's vector holds {value}, expected finite numbers")));
+        match query.iter().find(|value| !value.is_finite()) {
+            Some(value) => Err(Error::corrupt(format!("the query's vector holds {value}, expected finite numbers"))),
+            None => Ok(()),
         }
+    }
+
+    fn find(&self, query: &[f32], k: usize, exact: bool) -> Result<Vec<(u64, f32)>> {
+        self.check(query)?;
         let wanted = k.saturating_add(TIE_MARGIN).min(self.len());
         if k == 0 || wanted == 0 {
             return Ok(Vec::new());

@@ -112,6 +112,36 @@ fn random_vectors_are_found_too() {
 }
 
 #[test]
+fn some_vectors_are_compared_as_brute_force_compares_them() {
+    for scalar in [Scalar::F32, Scalar::F16, Scalar::I8, Scalar::B1] {
+        let place = place();
+        let items = clustered(1500, 64, 5);
+        let vectors = borrowed(&items);
+        Index::build(&place.path, &with_scalar(64, "a", scalar), &vectors, Job::silent()).expect("built");
+        let index = Index::open(&place.path, &with_scalar(64, "a", scalar)).expect("opened");
+        let some: Items = items.iter().step_by(7).cloned().collect();
+        let mut keys: Vec<u64> = some.iter().map(|item| item.0).collect();
+        // A chunk without a vector is passed over.
+        keys.insert(3, 12_345);
+        for (_, query) in clustered(20, 64, 6) {
+            for k in [0, 1, 10, 1000] {
+                let expected = brute_force(&some, &query, k);
+                let found = index.search_among(&query, k, &keys, &vectors).expect("search");
+                assert_eq!(found.len(), expected.len());
+                for (found, expected) in found.iter().zip(&expected) {
+                    assert!((found.1 - expected.1).abs() < 1e-6, "{scalar:?}: {found:?} {expected:?}");
+                }
+                if scalar == Scalar::F32 {
+                    assert_eq!(found, index.search_kept(&query, k, &keys).expect("search"));
+                }
+            }
+        }
+        assert_eq!(index.search_among(&[0.0; 3], 5, &keys, &vectors).expect_err("size").kind(), ErrorKind::Bug);
+        assert_eq!(index.search_kept(&[f32::NAN; 64], 5, &keys).expect_err("NaN").kind(), ErrorKind::Corrupt);
+    }
+}
+
+#[test]
 fn an_empty_index_and_one_of_one() {
     let place = place();
     let empty = Index::build(&place.path, &facts(8, "a"), &borrowed(&Items::new()), Job::silent()).expect("built");

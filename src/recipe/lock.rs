@@ -35,6 +35,9 @@ pub struct Lock {
     pub recipe: RecipePins,
     /// The model.
     pub model: ModelPins,
+    /// The reranker, if the recipe names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reranker: Option<RerankerPins>,
     /// What computes.
     pub runtime: RuntimePins,
     /// What was measured to choose runtime, threads and token budget, if the recipe says `runtime: measured`; told, and never held to.
@@ -86,6 +89,30 @@ pub struct ModelPins {
     pub query_prompt: String,
     /// Goes before a document.
     pub document_prompt: String,
+    /// Every file, sorted by path.
+    pub files: Vec<FilePins>,
+}
+
+/// The model that reranks, and how pairs come to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RerankerPins {
+    /// The name; a place and not the content.
+    pub name: String,
+    /// `owner/name` on the hub, where it is known.
+    pub hub_id: Option<String>,
+    /// The revision on the hub, where it is known.
+    pub revision: Option<String>,
+    /// The hash over the hashes of the files.
+    pub identity: String,
+    /// The architecture, as `model_type` names it.
+    pub architecture: String,
+    /// What makes its logits into scores.
+    pub activation: String,
+    /// Where pairs are cut, in tokens.
+    pub max_tokens: usize,
+    /// Whether texts are put into lower case.
+    pub lower_case: bool,
     /// Every file, sorted by path.
     pub files: Vec<FilePins>,
 }
@@ -393,12 +420,13 @@ impl Lock {
             return Some(fault);
         }
         let source = self.source.iter().flat_map(|source| [&source.sha256, &source.history_sha256]);
-        let files = self.model.files.iter().map(|file| &file.sha256);
-        if let Some(hash) = [&self.recipe.sha256, &self.model.identity].into_iter().chain(files).chain(source).find(|hash| !is_sha256(hash))
-        {
+        let models = || std::iter::once(&self.model.files).chain(self.reranker.iter().map(|reranker| &reranker.files));
+        let files = models().flatten().map(|file| &file.sha256);
+        let identities = [&self.recipe.sha256, &self.model.identity].into_iter().chain(self.reranker.iter().map(|model| &model.identity));
+        if let Some(hash) = identities.chain(files).chain(source).find(|hash| !is_sha256(hash)) {
             return Some(format!("`{hash}` is no SHA-256"));
         }
-        if let Some(pair) = self.model.files.windows(2).find(|pair| pair[0].path >= pair[1].path) {
+        if let Some(pair) = models().flat_map(|files| files.windows(2)).find(|pair| pair[0].path >= pair[1].path) {
             return Some(format!("the file `{}` is not in its order, or stands twice", pair[1].path));
         }
         let pair = self.seeds.windows(2).find(|pair| pair[0].projection >= pair[1].projection)?;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::bench::BenchPlan;
 use super::fusion::FusionPlan;
 use super::projection::{self, ProjectionPlan};
+use super::rerank::RerankPlan;
 use super::runtime::{RuntimeChoice, RuntimesPlan};
 use super::scalar::Scalar;
 use super::typed::{At, IndexSection, PromptsSection, Recipe, ScrapeSection};
@@ -121,6 +122,10 @@ pub struct Plan {
     // Left out where it is the default, for the same reason.
     #[serde(skip_serializing_if = "FusionPlan::is_auto")]
     pub fusion: FusionPlan,
+    /// What reranks the first results of a search.
+    // Left out where there is none, for the same reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<RerankPlan>,
     /// What is read of the project.
     pub scrape: ScrapePlan,
     /// The projections to train, sorted by name.
@@ -203,6 +208,7 @@ impl Plan {
             prompts: prompts(&check, recipe.prompts.as_ref())?,
             scalar: scalar(&check, recipe.index.as_ref())?,
             fusion: FusionPlan::resolve(&check, recipe.fusion.as_ref())?,
+            rerank: RerankPlan::resolve(&check, recipe.rerank.as_ref())?,
             scrape: ScrapePlan::of_section(&check, recipe.scrape.as_ref())?,
             projections,
         })

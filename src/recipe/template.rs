@@ -31,6 +31,10 @@ embedding_model: {model}
 # fusion: auto             # chosen on held-out questions of the project; or what each counts, as in the next line
 # fusion: {{lexical: 1, vector: 0.5, projection: 0.5}}
 
+# rerank:                  # a cross-encoder that reads question and text together and puts the first results of `scry` in order
+#   model: ./models/mine   # a name, a hub id, or a folder
+#   candidates: 50
+
 # scrape:
 #   sessions: [notes/sessions]      # absent: session notes are told by their contents
 #   include: ["src/**", "docs/**"]  # absent: every file that git does not ignore

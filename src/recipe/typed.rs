@@ -9,6 +9,7 @@ use serde_yaml::Spanned;
 use super::bench::BenchSection;
 use super::fusion::FusionTyped;
 use super::plan::Plan;
+use super::rerank::RerankSection;
 use super::runtime::RuntimeTyped;
 use super::words::Words;
 use super::yaml;
@@ -41,6 +42,7 @@ pub struct Recipe {
     pub(super) index: Option<IndexSection>,
     #[serde(default, deserialize_with = "given")]
     pub(super) fusion: Option<FusionTyped>,
+    pub(super) rerank: Option<RerankSection>,
     pub(super) scrape: Option<ScrapeSection>,
     pub(super) projections: Option<Projections>,
     pub(super) bench: Option<BenchSection>,
@@ -187,6 +189,16 @@ impl Recipe {
     /// Line and column of the model's name, for errors about it.
     pub fn embedding_model_place(&self) -> (usize, usize) {
         (self.embedding_model.line, self.embedding_model.column)
+    }
+
+    /// Line and column of the reranker's name, for errors about it.
+    pub fn reranker_place(&self) -> Option<(usize, usize)> {
+        self.rerank.as_ref().map(|section| (section.model.line, section.model.column))
+    }
+
+    /// The reranker as typed, if there is one.
+    pub fn reranker(&self) -> Option<&str> {
+        self.rerank.as_ref().map(|section| section.model.value.as_str())
     }
 
     /// The names of the projections, sorted.

@@ -66,6 +66,10 @@ pub struct Explain {
     pub rank: usize,
     /// The retriever's own score: BM25 (higher is better) or cosine similarity.
     pub score: f64,
+    /// What one of the retriever's votes counts.
+    pub weight: f64,
+    /// What its vote adds to the fused score.
+    pub contribution: f64,
 }
 
 /// A document after fusion.
@@ -88,11 +92,12 @@ pub fn fuse(lists: &[RankedList], by: By) -> Vec<Fused> {
         // Ranks are counted over what is kept, so that a repeated id moves nobody down.
         for (rank, &(id, score)) in (1..).zip(list.items.iter().filter(|(id, _)| seen.insert(*id))) {
             let fused = found.entry(id).or_insert_with(|| Fused { id, score: 0.0, explain: Vec::new() });
-            fused.score += match by {
+            let contribution = match by {
                 By::Scores => list.weight * normal(score),
                 By::Ranks { k } => list.weight / (k + rank as f64),
             };
-            fused.explain.push(Explain { retriever: list.retriever.clone(), rank, score });
+            fused.score += contribution;
+            fused.explain.push(Explain { retriever: list.retriever.clone(), rank, score, weight: list.weight, contribution });
         }
     }
     let best_rank = |fused: &Fused| fused.explain.iter().map(|explain| explain.rank).min();
@@ -121,9 +126,12 @@ mod tests {
         let fused = fuse(&[list("lexical", 1.0, &[7, 3, 9]), list("vector", 2.0, &[3, 8])], RANKS);
         assert_eq!(fused.iter().map(|f| f.id).collect::<Vec<_>>(), [3, 8, 7, 9]);
         assert!((fused[0].score - (1.0 / 62.0 + 2.0 / 61.0)).abs() < 1e-15);
-        let explain = |retriever: &str, rank, score| Explain { retriever: retriever.to_owned(), rank, score };
-        assert_eq!(fused[0].explain, [explain("lexical", 2, 97.0), explain("vector", 1, 97.0)]);
-        assert_eq!(fused[2].explain, [explain("lexical", 1, 93.0)]);
+        let explain = |retriever: &str, rank: usize, score, weight: f64| {
+            let contribution = weight / (60.0 + rank as f64);
+            Explain { retriever: retriever.to_owned(), rank, score, weight, contribution }
+        };
+        assert_eq!(fused[0].explain, [explain("lexical", 2, 97.0, 1.0), explain("vector", 1, 97.0, 2.0)]);
+        assert_eq!(fused[2].explain, [explain("lexical", 1, 93.0, 1.0)]);
     }
 
     #[test]

@@ -7,8 +7,14 @@
 //! | hybrid | lexical + raw vectors | lexical + raw vectors + projection; the two vector lists share the vectors' weight, unless other weights are given |
 //! | vector | raw vectors | the projection alone |
 //! | lexical | lexical | lexical; the projection is not looked at |
+//!
+//! What a [`Filter`] does not let pass is ranked by nobody. Of what is found, texts that nearly agree are folded into the best of them, and
+//! the first results can be put in the order of a [`Scorer`] that reads question and text together.
 
+pub mod filter;
+mod fold;
 pub mod fusion;
+pub mod language;
 pub mod lexical;
 pub mod snippet;
 #[cfg(test)]
@@ -16,37 +22,54 @@ mod tests;
 mod weights;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use serde::{Serialize, Serializer};
-use sha2::{Digest, Sha256};
 
+use filter::{Allowed, Filter, FilterReport};
+use fold::{Fold, Folded};
+pub use fold::{MIN_SHINGLES, NEAR, SHINGLE_WORDS};
 pub use fusion::{By, Explain};
 use fusion::{Fused, RankedList, Scale, fuse};
 use snippet::{Wanted, printable};
 pub use weights::{LEXICAL_WEIGHT, VECTOR_WEIGHT, Weights};
 
 use crate::error::{Error, Result};
-use crate::index::{Index, Source};
+use crate::index::{EXACT_LIMIT, Index, Source};
 use crate::store::{Chunk, Kind, Store};
 
 /// How far down each retriever's list is read, at least.
 pub const DEPTH: usize = 100;
 /// How far down each retriever's list is read, for each result that was asked for.
 pub const DEPTH_PER_RESULT: usize = 5;
-/// With a filter that little passes, lists are read deeper and deeper, but no deeper than this.
+/// Where little of a list passes the filter or is not folded, it is read deeper and deeper, but no deeper than this.
 pub const MAX_DEPTH: usize = 20_000;
+/// Where a filter lets no more chunks pass than this, the question is compared with each of them: the top of a list that others fill would
+/// hold few of them or none. As many as an index of vectors compares whole.
+pub const FILTERED_EXACT: usize = EXACT_LIMIT;
 /// The most results of one search.
 pub const MAX_LIMIT: usize = 1000;
+/// Folded results that are named; [`Hit::duplicates`] counts all of them.
+pub const MAX_FOLDED_NAMED: usize = 100;
+
 /// An index of vectors by cosine similarity, as search needs it.
 pub trait VectorIndex {
     /// The `k` nearest vectors to `query`, best first, as (chunk id, cosine similarity); fewer if there are fewer. An error if `query`
     /// has not the index's number of dimensions.
     fn nearest(&self, query: &[f32], k: usize) -> Result<Vec<(u64, f32)>>;
+
+    /// Like [`nearest`](VectorIndex::nearest) of the vectors of these ids (each once, in any order), each of which is compared: none is
+    /// missed. An id without a vector is passed over.
+    fn nearest_among(&self, query: &[f32], k: usize, ids: &[u64]) -> Result<Vec<(u64, f32)>>;
 }
 
 impl VectorIndex for Index {
     fn nearest(&self, query: &[f32], k: usize) -> Result<Vec<(u64, f32)>> {
         self.search(query, k)
+    }
+
+    fn nearest_among(&self, query: &[f32], k: usize, ids: &[u64]) -> Result<Vec<(u64, f32)>> {
+        self.search_kept(query, k, ids)
     }
 }
 
@@ -62,6 +85,24 @@ impl<S: Source + ?Sized> VectorIndex for Exact<'_, S> {
     fn nearest(&self, query: &[f32], k: usize) -> Result<Vec<(u64, f32)>> {
         self.index.search_again(query, k, self.vectors)
     }
+
+    fn nearest_among(&self, query: &[f32], k: usize, ids: &[u64]) -> Result<Vec<(u64, f32)>> {
+        self.index.search_among(query, k, ids, self.vectors)
+    }
+}
+
+/// Reads a question and a text together and says how well the text answers: slower than comparing vectors, and better at it.
+pub trait Scorer {
+    /// A score for each text, in their order; higher is better. They are comparable for one question alone.
+    fn scores(&mut self, question: &str, texts: &[String]) -> Result<Vec<f64>>;
+}
+
+/// What reranks, and how much of what was found it reads.
+pub struct Reranking<'a> {
+    /// What scores.
+    pub scorer: &'a mut dyn Scorer,
+    /// The best so many results are scored, and stand before all others.
+    pub candidates: usize,
 }
 
 /// Which retrievers are asked.
@@ -97,14 +138,16 @@ impl Mode {
 }
 
 /// How to search.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Which retrievers are asked.
     pub mode: Mode,
     /// The most results; at most [`MAX_LIMIT`] are given.
     pub limit: usize,
-    /// Only these kinds; all if empty.
-    pub kinds: Vec<Kind>,
+    /// What chunks must be.
+    pub filter: Filter,
+    /// Whether results that say the same as a better one are folded into it.
+    pub fold: bool,
     /// Whether results say what each retriever thought of them.
     pub explain: bool,
     /// What each retriever's votes count in hybrid mode; [`Weights::usual`] if nothing is given.
@@ -115,8 +158,33 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { mode: Mode::Hybrid, limit: 10, kinds: Vec::new(), explain: false, weights: None, without: BTreeSet::new() }
+        let (weights, without) = (None, BTreeSet::new());
+        Options { mode: Mode::Hybrid, limit: 10, filter: Filter::default(), fold: true, explain: false, weights, without }
     }
+}
+
+/// What came of a search.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Answer {
+    /// The results, best first.
+    pub hits: Vec<Hit>,
+    /// Which retrievers were asked.
+    pub retrievers: Vec<Asked>,
+    /// What the filter let pass, if there was one.
+    pub filter: Option<FilterReport>,
+    /// How many results were scored again; none where nothing reranked.
+    pub reranked: Option<usize>,
+}
+
+/// A retriever that was asked.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Asked {
+    /// Its name: `lexical`, `vector`, or `projection:NAME`.
+    pub retriever: String,
+    /// What one of its votes counts in fusion.
+    pub weight: f64,
+    /// How many chunks it gave.
+    pub found: usize,
 }
 
 /// One result. All texts are safe to print on a terminal ([`snippet::printable`]).
@@ -139,13 +207,45 @@ pub struct Hit {
     pub title: String,
     /// The lines that answer best, with line feeds between.
     pub snippet: String,
+    /// Where the question's words are in the snippet, in bytes; not in JSON.
+    #[serde(skip)]
+    pub marks: Vec<Range<usize>>,
     /// Higher is better. The sum of the fusion in hybrid mode, else the one retriever's own: cosine similarity or BM25.
     pub score: f64,
-    /// How many worse results with the same text are folded into this one.
+    /// The score of what read question and text together, if it read this one; such results stand first, in the order of this score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<Reranked>,
+    /// How many worse results that say the same are folded into this one.
     pub duplicates: usize,
+    /// The first [`MAX_FOLDED_NAMED`] of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub folded: Vec<Twin>,
     /// What each retriever that found it says; empty, and not in JSON, unless asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub explain: Vec<Explain>,
+}
+
+/// What a reranker made of a result.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Reranked {
+    /// Its score.
+    pub score: f64,
+    /// The rank that the result had before, from 1.
+    pub from: usize,
+}
+
+/// A result that is folded into a better one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Twin {
+    /// The chunk's id, as [`Hit::id`].
+    #[serde(serialize_with = "as_hex")]
+    pub id: u64,
+    /// The file, relative to the project; for a commit its hash.
+    pub path: String,
+    /// The first line of the chunk, from 1; 0 for a commit.
+    pub line: u32,
+    /// How much of their word shingles the two share, from [`NEAR`] to 1; 1 for equal texts.
+    pub agreement: f64,
 }
 
 /// Searches; results are best first, and the same for the same store and indexes.
@@ -161,7 +261,8 @@ pub fn search(
     projection: Option<(&str, &dyn VectorIndex, &[f32])>,
     text: &str,
     options: &Options,
-) -> Result<Vec<Hit>> {
+    reranking: Option<Reranking<'_>>,
+) -> Result<Answer> {
     if text.trim().is_empty() {
         return Err(Error::usage("the question is empty").hint("ask in plain words: patina scry \"how are sessions scraped?\""));
     }
@@ -169,16 +270,32 @@ pub fn search(
     let weights = options.weights.unwrap_or(Weights::usual(projection.is_some()));
     let retrievers = retrievers(base, projection, lexical::match_expression(&terms), options.mode, &weights)?;
     let limit = options.limit.min(MAX_LIMIT);
-    let wanted = Wanted::new(&terms);
-    let mut depth = DEPTH.max(limit * DEPTH_PER_RESULT);
-    loop {
-        let lists: Vec<RankedList> = retrievers.iter().map(|retriever| retriever.list(store, depth)).collect::<Result<_>>()?;
-        let exhausted = lists.iter().all(|list| list.items.len() < depth) || depth >= MAX_DEPTH;
+    let candidates = reranking.as_ref().map_or(0, |reranking| reranking.candidates);
+    let wanted = limit.max(candidates);
+    let allowed = options.filter.allowed(store)?;
+    let mut depth = DEPTH.max(wanted * DEPTH_PER_RESULT);
+    let (mut found, asked) = loop {
+        let lists: Vec<List> = retrievers.iter().map(|retriever| retriever.list(store, depth, allowed.as_ref())).collect::<Result<_>>()?;
+        let exhausted = lists.iter().all(|list| list.exhausted) || depth >= MAX_DEPTH;
+        let lists: Vec<RankedList> = lists.into_iter().map(|list| list.ranked).collect();
+        let asked = lists.iter().map(Asked::of).collect();
         let found = Found::new(store, lists, weights.by, options)?;
-        if found.fused.len() >= limit || exhausted {
-            return Ok(found.hits(&wanted, limit, options));
+        if found.results.len() >= wanted || exhausted {
+            break (found, asked);
         }
         depth = (depth * 4).min(MAX_DEPTH);
+    };
+    let reranked = match reranking {
+        Some(reranking) => Some(found.rerank(text, reranking)?),
+        None => None,
+    };
+    let hits = found.hits(&Wanted::new(&terms), limit, options);
+    Ok(Answer { hits, retrievers: asked, filter: allowed.map(|allowed| allowed.report), reranked })
+}
+
+impl Asked {
+    fn of(list: &RankedList) -> Asked {
+        Asked { retriever: list.retriever.clone(), weight: list.weight, found: list.items.len() }
     }
 }
 
@@ -218,6 +335,13 @@ fn retrievers<'a>(
     })
 }
 
+/// What a retriever gave.
+struct List {
+    ranked: RankedList,
+    /// There is no more to be had from it.
+    exhausted: bool,
+}
+
 impl Retriever<'_> {
     fn weight(&self) -> f64 {
         match self {
@@ -225,25 +349,65 @@ impl Retriever<'_> {
         }
     }
 
-    fn list(&self, store: &Store, depth: usize) -> Result<RankedList> {
-        Ok(match self {
-            Retriever::Lexical { weight, expression } => {
-                let items = expression.as_deref().map_or(Ok(Vec::new()), |expression| store.lexical(expression, depth))?;
-                RankedList { retriever: "lexical".to_owned(), weight: *weight, scale: Scale::FromZero, items }
+    /// The best `depth` chunks, of those that are allowed if not all are.
+    fn list(&self, store: &Store, depth: usize, allowed: Option<&Allowed>) -> Result<List> {
+        let (retriever, scale, items) = match self {
+            Retriever::Lexical { expression, .. } => {
+                let items = match (expression, allowed) {
+                    (None, _) => Vec::new(),
+                    (Some(expression), None) => store.lexical(expression, depth)?,
+                    (Some(expression), Some(allowed)) => store.lexical_among(expression, depth, |id| allowed.has(id))?,
+                };
+                ("lexical".to_owned(), Scale::FromZero, items)
             }
-            Retriever::Vector { name, weight, index, query } => {
-                let items = index.nearest(query, depth)?.into_iter().map(|(id, score)| (id, f64::from(score))).collect();
-                RankedList { retriever: name.clone(), weight: *weight, scale: Scale::Spread, items }
+            Retriever::Vector { name, index, query, .. } => {
+                let items = match allowed {
+                    None => index.nearest(query, depth)?,
+                    Some(allowed) => nearest_allowed(*index, query, depth, allowed, FILTERED_EXACT)?,
+                };
+                (name.clone(), Scale::Spread, items.into_iter().map(|(id, score)| (id, f64::from(score))).collect())
             }
-        })
+        };
+        let exhausted = items.len() < depth;
+        Ok(List { ranked: RankedList { retriever, weight: self.weight(), scale, items }, exhausted })
     }
 }
 
-/// What the retrievers found that the store has and the filter lets pass, equal texts folded.
+/// The best `depth` vectors of the allowed chunks: all that there are, if there are fewer. Up to `exact` allowed chunks are compared each.
+fn nearest_allowed(index: &dyn VectorIndex, query: &[f32], depth: usize, allowed: &Allowed, exact: usize) -> Result<Vec<(u64, f32)>> {
+    let mut read = depth;
+    while allowed.ids.len() > exact && read <= MAX_DEPTH {
+        let mut found = index.nearest(query, read)?;
+        // A graph need not lead to every vector: a list that ends early says nothing of what is not in it.
+        let ended = found.len() < read;
+        found.retain(|(id, _)| allowed.has(*id));
+        if found.len() >= depth {
+            found.truncate(depth);
+            return Ok(found);
+        }
+        if ended {
+            break;
+        }
+        read = read.saturating_mul(4);
+    }
+    // So few pass, or they stand so far down, that comparing each of them is the way to miss none.
+    index.nearest_among(query, depth, &allowed.ids)
+}
+
+/// What the retrievers found that the store has, with what says the same folded.
 struct Found {
-    /// Best first, with the number of worse ones of the same text.
-    fused: Vec<(Fused, usize)>,
+    /// Best first.
+    results: Vec<Candidate>,
+    /// By id: every result's, and those of what is folded.
     chunks: BTreeMap<u64, Chunk>,
+}
+
+/// A result before it is shown.
+struct Candidate {
+    fused: Fused,
+    duplicates: usize,
+    folded: Vec<Twin>,
+    rerank: Option<Reranked>,
 }
 
 impl Found {
@@ -251,36 +415,55 @@ impl Found {
         let mut ids: Vec<u64> = lists.iter().flat_map(|list| list.items.iter().map(|(id, _)| *id)).collect();
         ids.sort_unstable();
         ids.dedup();
-        let passes =
-            |chunk: &Chunk| (options.kinds.is_empty() || options.kinds.contains(&chunk.kind)) && !options.without.contains(&chunk.id);
-        let chunks: BTreeMap<u64, Chunk> =
-            store.chunks_by_id(&ids)?.into_iter().filter(|chunk| passes(chunk)).map(|chunk| (chunk.id, chunk)).collect();
+        ids.retain(|id| !options.without.contains(id));
+        let chunks: BTreeMap<u64, Chunk> = store.chunks_by_id(&ids)?.into_iter().map(|chunk| (chunk.id, chunk)).collect();
         for list in &mut lists {
             list.items.retain(|(id, _)| chunks.contains_key(id));
         }
-        let mut fused: Vec<(Fused, usize)> = Vec::new();
-        let mut texts: BTreeMap<[u8; 32], usize> = BTreeMap::new();
-        for mut found in fuse(&lists, by) {
-            let Some(chunk) = chunks.get(&found.id) else { continue };
-            if let [only] = found.explain.as_slice()
+        let mut results: Vec<Candidate> = Vec::new();
+        let mut fold = Fold::default();
+        for mut fused in fuse(&lists, by) {
+            let Some(chunk) = chunks.get(&fused.id) else { continue };
+            if let [only] = fused.explain.as_slice()
                 && options.mode != Mode::Hybrid
             {
-                found.score = only.score;
+                fused.score = only.score;
             }
-            match texts.get(&same_text(&chunk.text)) {
-                Some(&first) => fused[first].1 += 1,
-                None => {
-                    texts.insert(same_text(&chunk.text), fused.len());
-                    fused.push((found, 0));
+            if options.fold
+                && let Folded::Into { kept, agreement } = fold.add(&chunk.text)
+            {
+                let result = &mut results[kept];
+                result.duplicates += 1;
+                if result.folded.len() < MAX_FOLDED_NAMED {
+                    result.folded.push(Twin { id: chunk.id, path: printable(&chunk.path), line: chunk.line, agreement });
                 }
+                continue;
             }
+            results.push(Candidate { fused, duplicates: 0, folded: Vec::new(), rerank: None });
         }
-        Ok(Found { fused, chunks })
+        Ok(Found { results, chunks })
+    }
+
+    /// Puts the first candidates in the order of their scores, equal ones as they were; gives their number.
+    fn rerank(&mut self, question: &str, Reranking { scorer, candidates }: Reranking<'_>) -> Result<usize> {
+        let number = candidates.min(self.results.len());
+        let candidates = &mut self.results[..number];
+        let texts: Vec<String> = candidates.iter().map(|result| self.chunks[&result.fused.id].embed_text()).collect();
+        let scores = scorer.scores(question, &texts)?;
+        if scores.len() != number {
+            return Err(Error::bug(format!("the reranker gave {} scores for {number} texts", scores.len())));
+        }
+        for ((from, result), score) in (1..).zip(candidates.iter_mut()).zip(scores) {
+            result.rerank = Some(Reranked { score, from });
+        }
+        let score = |result: &Candidate| result.rerank.map_or(f64::NEG_INFINITY, |rerank| rerank.score);
+        candidates.sort_by(|a, b| score(b).total_cmp(&score(a)));
+        Ok(number)
     }
 
     fn hits(self, wanted: &Wanted, limit: usize, options: &Options) -> Vec<Hit> {
-        let hit = |(found, duplicates): (Fused, usize)| {
-            let chunk = self.chunks.get(&found.id)?;
+        let hit = |Candidate { fused, duplicates, folded, rerank }: Candidate| {
+            let chunk = self.chunks.get(&fused.id)?;
             let shown = snippet::snippet(&chunk.text, wanted);
             Some(Hit {
                 id: chunk.id,
@@ -291,23 +474,16 @@ impl Found {
                 date: chunk.date.as_deref().map(printable),
                 title: printable(&chunk.title),
                 snippet: shown.text,
-                score: found.score,
+                marks: shown.marks,
+                score: fused.score,
+                rerank,
                 duplicates,
-                explain: if options.explain { found.explain } else { Vec::new() },
+                folded,
+                explain: if options.explain { fused.explain } else { Vec::new() },
             })
         };
-        self.fused.into_iter().take(limit).filter_map(hit).collect()
+        self.results.into_iter().take(limit).filter_map(hit).collect()
     }
-}
-
-/// Equal texts whatever their spaces: copies of a template, a file that is there twice.
-fn same_text(text: &str) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for word in text.split_whitespace() {
-        hash.update(word.as_bytes());
-        hash.update(b" ");
-    }
-    hash.finalize().into()
 }
 
 /// The line of the file that line `offset` (from 0) of the chunk's text is. A text of fewer lines than the chunk has lost those at

@@ -1,6 +1,7 @@
 //! The lines of a chunk that answer best, safe to print on any terminal.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::lexical::{is_stop_word, is_word_character};
 use crate::store::split_identifiers;
@@ -21,10 +22,12 @@ const CUT: char = '\u{2026}';
 /// Some neighbouring lines of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snippet {
-    /// The lines, with line feeds between; see [`printable`] for what they cannot hold.
+    /// The lines without the indentation that all of them have, with line feeds between; see [`printable`] for what they cannot hold.
     pub text: String,
     /// Which line of the text comes first, from 0.
     pub first: usize,
+    /// Where in `text` the wanted words are: bytes, rising, none over a line feed.
+    pub marks: Vec<Range<usize>>,
 }
 
 /// The words of a question as snippets look for them: stems of words and of the parts of identifiers.
@@ -41,7 +44,7 @@ impl Wanted {
 /// The neighbouring lines that hold the most different wanted words, rare words of the text counting more; the first lines that are
 /// not blank if none holds any.
 pub fn snippet(text: &str, wanted: &Wanted) -> Snippet {
-    let lines: Vec<&str> = text.lines().take(MAX_LINES_READ).map(|line| head(line, MAX_CHARACTERS_READ)).collect();
+    let lines: Vec<String> = text.lines().take(MAX_LINES_READ).map(|line| printable(head(line, MAX_CHARACTERS_READ))).collect();
     let matches: Vec<BTreeSet<String>> = lines.iter().map(|line| found(line, wanted)).collect();
     let mut lines_with: BTreeMap<&str, usize> = BTreeMap::new();
     for word in matches.iter().flatten() {
@@ -60,8 +63,14 @@ pub fn snippet(text: &str, wanted: &Wanted) -> Snippet {
         }
     }
     let first = best.1;
-    let shown = lines.iter().skip(first).take(MAX_LINES).map(|line| cut(&printable(line), wanted)).filter(|line| !line.is_empty());
-    Snippet { text: shown.collect::<Vec<_>>().join("\n"), first }
+    let shown = lines.iter().skip(first).take(MAX_LINES).map(|line| line.trim_end());
+    let shown: Vec<&str> = shown.filter(|line| !line.is_empty()).collect();
+    // What all lines are indented by says nothing; what one is indented further than another shows where it belongs.
+    let indentation = shown.iter().map(|line| line.len() - line.trim_start_matches(' ').len()).min().unwrap_or(0);
+    let shown: Vec<String> = shown.iter().map(|line| cut(&line[indentation..], wanted)).collect();
+    let text = shown.join("\n");
+    let marks = words(&text).filter(|(_, word)| is_wanted(word, wanted)).map(|(at, word)| at..at + word.len()).collect();
+    Snippet { text, first, marks }
 }
 
 /// A text without what a terminal would obey or hide: escape sequences are left out whole; line feeds, tabs and separators become a
@@ -128,15 +137,13 @@ fn skip_string(rest: &mut Rest) {
     }
 }
 
-/// One line, trimmed and cut to [`MAX_LINE_CHARACTERS`] around its first wanted word.
+/// One line, cut to [`MAX_LINE_CHARACTERS`] around the wanted words that stand nearest together.
 fn cut(line: &str, wanted: &Wanted) -> String {
-    let line = line.trim();
     let total = line.chars().count();
     if total <= MAX_LINE_CHARACTERS {
         return line.to_owned();
     }
-    let first_match = words(line).find(|(_, word)| stems(word).iter().any(|stem| wanted.0.contains(stem))).map_or(0, |(at, _)| at);
-    let at = line[..first_match].chars().count();
+    let at = densest(line, wanted);
     let start = if at + BEFORE_MATCH < MAX_LINE_CHARACTERS { 0 } else { at - BEFORE_MATCH };
     let room = MAX_LINE_CHARACTERS - usize::from(start > 0);
     let to_the_end = total - start <= room;
@@ -150,6 +157,34 @@ fn cut(line: &str, wanted: &Wanted) -> String {
         out.push(CUT);
     }
     out
+}
+
+/// The character of a long line at which the part begins that holds the most different wanted words, the first such; 0 if it holds none.
+fn densest(line: &str, wanted: &Wanted) -> usize {
+    const ROOM: usize = MAX_LINE_CHARACTERS - BEFORE_MATCH - 2;
+    let (mut characters, mut bytes) = (0, 0);
+    let mut matches: Vec<(usize, Vec<String>)> = Vec::new();
+    for (at, word) in words(line) {
+        let stems: Vec<String> = stems(word).into_iter().filter(|stem| wanted.0.contains(stem)).collect();
+        if !stems.is_empty() {
+            characters += line[bytes..at].chars().count();
+            bytes = at;
+            matches.push((characters, stems));
+        }
+    }
+    let mut best = (0, 0);
+    for (number, (at, _)) in matches.iter().enumerate() {
+        let near = matches[number..].iter().take_while(|(other, _)| other - at <= ROOM);
+        let different: BTreeSet<&str> = near.flat_map(|(_, stems)| stems).map(String::as_str).collect();
+        if different.len() > best.0 {
+            best = (different.len(), *at);
+        }
+    }
+    best.1
+}
+
+fn is_wanted(word: &str, wanted: &Wanted) -> bool {
+    stems(word).iter().any(|stem| wanted.0.contains(stem))
 }
 
 fn found(line: &str, wanted: &Wanted) -> BTreeSet<String> {
@@ -206,8 +241,8 @@ mod tests {
         let found = of(text, "How does the scraper handle locked files?");
         assert_eq!((found.first, found.text.as_str()), (7, "It detects a lock on the files and waits.\nEnd."));
         assert_eq!(of(text, "zebra").first, 0);
-        assert_eq!(of("\n\n  body\n", "zebra"), Snippet { text: "body".to_owned(), first: 2 });
-        assert_eq!(of("", "zebra"), Snippet { text: String::new(), first: 0 });
+        assert_eq!(of("\n\n  body\n", "zebra"), Snippet { text: "body".to_owned(), first: 2, marks: vec![] });
+        assert_eq!(of("", "zebra"), Snippet { text: String::new(), first: 0, marks: vec![] });
     }
 
     #[test]
@@ -238,6 +273,34 @@ mod tests {
         assert_eq!(text.chars().count(), MAX_LINE_CHARACTERS);
     }
 
+    #[test]
+    fn of_a_long_line_the_part_with_the_most_words_is_shown() {
+        let filler = "lorem ipsum dolor ".repeat(30);
+        let line = format!("index {filler} the stale index is refused by the manifest {filler} index");
+        let found = of(&line, "Why is a stale index refused?");
+        assert!(found.text.contains("the stale index is refused"), "{}", found.text);
+        assert_eq!(found.text.chars().count(), MAX_LINE_CHARACTERS);
+        // One that is short enough is shown from its beginning.
+        assert!(of(&format!("a stale index {filler}"), "stale").text.starts_with("a stale index"));
+    }
+
+    #[test]
+    fn code_keeps_its_shape_and_loses_what_all_lines_are_indented_by() {
+        let text = "impl Lock {\n\n        pub fn acquireLock() {\n            if held {\n                return;\n";
+        let found = of(text, "acquire a lock that is held");
+        assert_eq!((found.first, found.text.as_str()), (2, "pub fn acquireLock() {\n    if held {\n        return;"));
+        // Tabs are a space each.
+        assert_eq!(of("\t\tneedle()\n\t\t\tmore()", "needle").text, "needle()\n more()");
+    }
+
+    #[test]
+    fn the_wanted_words_are_marked_where_they_stand() {
+        let found = of("na\u{ef}ve \x1b[31mqueries\x1b[0m of acquireLock,\n  and the query's locks.", "how do I query a lock?");
+        let marked: Vec<&str> = found.marks.iter().map(|range| &found.text[range.clone()]).collect();
+        assert_eq!(marked, ["queries", "acquireLock", "query", "locks"]);
+        assert!(of("nothing here", "zebra").marks.is_empty());
+    }
+
     proptest::proptest! {
         #[test]
         fn whatever_the_text_a_snippet_is_bounded_and_printable(text in "(?s).{0,400}|[\\x1b\\[\\]0-9;mP\u{9b}\u{9d}\u{202e}\\\\ ab\\n]{0,300}", question in ".{0,40}") {
@@ -248,6 +311,12 @@ mod tests {
                 proptest::prop_assert!(!line.chars().any(|c| c.is_control() || is_deceptive(c)));
             }
             proptest::prop_assert!(found.first <= text.lines().count());
+            for pair in found.marks.windows(2) {
+                proptest::prop_assert!(pair[0].end <= pair[1].start);
+            }
+            for range in &found.marks {
+                proptest::prop_assert!(!found.text[range.clone()].is_empty() && !found.text[range.clone()].contains('\n'));
+            }
         }
     }
 }

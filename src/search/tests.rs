@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use super::filter::{Moment, Paths};
+use super::language::Language;
 use super::lexical::{MAX_TERMS, STOP_WORDS, match_expression, terms};
 use super::*;
 use crate::error::ErrorKind;
@@ -20,6 +22,29 @@ impl VectorIndex for BruteForce {
         all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         all.truncate(k);
         Ok(all)
+    }
+
+    fn nearest_among(&self, query: &[f32], k: usize, ids: &[u64]) -> Result<Vec<(u64, f32)>> {
+        let mut all = self.nearest(query, self.0.len())?;
+        all.retain(|(id, _)| ids.contains(id));
+        all.truncate(k);
+        Ok(all)
+    }
+}
+
+/// An index whose list holds only what is near: of the rest it knows nothing unless it is asked for it by id, as a graph.
+struct NearOnly {
+    all: BruteForce,
+    reaches: usize,
+}
+
+impl VectorIndex for NearOnly {
+    fn nearest(&self, query: &[f32], k: usize) -> Result<Vec<(u64, f32)>> {
+        self.all.nearest(query, k.min(self.reaches))
+    }
+
+    fn nearest_among(&self, query: &[f32], k: usize, ids: &[u64]) -> Result<Vec<(u64, f32)>> {
+        self.all.nearest_among(query, k, ids)
     }
 }
 
@@ -43,8 +68,20 @@ impl Project {
     }
 
     fn lexical(&self, question: &str, options: &Options) -> Vec<Hit> {
-        search(&self.store, None, None, question, &Options { mode: Mode::Lexical, ..options.clone() }).expect("search")
+        self.answer(question, options).hits
     }
+
+    fn answer(&self, question: &str, options: &Options) -> Answer {
+        search(&self.store, None, None, question, &Options { mode: Mode::Lexical, ..options.clone() }, None).expect("search")
+    }
+}
+
+fn of_kind(kind: Kind) -> Options {
+    filtered(Filter { kinds: vec![kind], ..Filter::default() })
+}
+
+fn filtered(filter: Filter) -> Options {
+    Options { filter, ..Options::default() }
 }
 
 fn source((kind, path, title, text): (Kind, &str, &str, &str)) -> Source {
@@ -98,7 +135,7 @@ fn equal_texts_are_folded_and_kinds_filter() {
     let project = small();
     let hits = project.lexical("stale index", &Options::default());
     assert_eq!((hits.len(), hits[0].duplicates), (1, 1));
-    let code = Options { kinds: vec![Kind::Code], ..Options::default() };
+    let code = of_kind(Kind::Code);
     assert_eq!(paths(&project.lexical("lock", &code)), ["src/fs.rs"]);
     assert!(project.lexical("stale", &code).is_empty());
 }
@@ -116,7 +153,7 @@ fn a_filter_that_little_passes_reads_deeper() {
         "a long text that has the needle only once and so many other words that it comes last of all in the list",
     ));
     let project = Project::new(&rows);
-    assert_eq!(paths(&project.lexical("needle", &Options { kinds: vec![Kind::Code], ..Options::default() })), ["x.rs"]);
+    assert_eq!(paths(&project.lexical("needle", &of_kind(Kind::Code))), ["x.rs"]);
 }
 
 #[test]
@@ -126,8 +163,11 @@ fn modes_ask_the_retrievers_that_they_name() {
     let base = BruteForce(vec![(lock, vec![1.0, 0.0]), (fs, vec![0.8, 0.6]), (a, vec![0.0, 1.0]), (424_242, vec![0.1, 1.0])]);
     let other = BruteForce(vec![(fs, vec![1.0]), (a, vec![-1.0])]);
     let ask = |mode, base, projection| {
-        search(&project.store, base, projection, "who holds the lock", &Options { mode, explain: true, ..Options::default() }).map(|hits| {
-            hits.into_iter()
+        let options = Options { mode, explain: true, ..Options::default() };
+        search(&project.store, base, projection, "who holds the lock", &options, None).map(|answer| {
+            answer
+                .hits
+                .into_iter()
                 .map(|hit| (hit.path, hit.explain.into_iter().map(|e| (e.retriever, e.rank)).collect::<Vec<_>>()))
                 .collect::<Vec<_>>()
         })
@@ -162,7 +202,7 @@ fn modes_ask_the_retrievers_that_they_name() {
         assert_eq!(error.kind(), ErrorKind::Missing);
         assert!(error.hint_text().is_some_and(|hint| hint.contains("patina oxidize")));
     }
-    let empty = search(&project.store, raw, None, " \n", &Options::default()).expect_err("empty");
+    let empty = search(&project.store, raw, None, " \n", &Options::default(), None).expect_err("empty");
     assert_eq!(empty.kind(), ErrorKind::Usage);
 }
 
@@ -172,9 +212,8 @@ fn one_retriever_gives_its_own_score_and_several_the_fused_one() {
     let lock = project.id("s/lock.md");
     let base = BruteForce(vec![(lock, vec![3.0, 4.0])]);
     let score = |mode| {
-        let hits =
-            search(&project.store, Some((&base, &[1.0, 0.0])), None, "second", &Options { mode, ..Options::default() }).expect("search");
-        hits[0].score
+        let options = Options { mode, ..Options::default() };
+        search(&project.store, Some((&base, &[1.0, 0.0])), None, "second", &options, None).expect("search").hits[0].score
     };
     assert!((score(Mode::Vector) - 0.6).abs() < 1e-6);
     // The best of the words counts 1, the nearest vector one half.
@@ -197,6 +236,211 @@ fn a_hit_has_stable_names_in_json_and_nothing_that_a_terminal_obeys() {
     assert_eq!(json["title"], "Guide > A");
     assert_eq!(json["snippet"], "needle red");
     assert_eq!(json["explain"][0]["retriever"], "lexical");
+    assert_eq!(json["explain"][0]["rank"], 1);
+    assert!(["weight", "contribution"].iter().all(|key| json["explain"][0][key].as_f64().expect("a number") > 0.0), "{json}");
+}
+
+/// A project of every kind, with dates.
+fn dated() -> Project {
+    let mut sources: Vec<Source> = [
+        (Kind::Session, "notes/a.md", "A", "needle in a session note"),
+        (Kind::Document, "docs/b.md", "B", "needle in a document that nobody dated"),
+        (Kind::Code, "src/c.rs", "src/c.rs", "fn needle() { of_code() }"),
+        (Kind::Code, "src/tests/d.py", "src/tests/d.py", "def test_needle(): pass"),
+        (Kind::Commit, "c0ffee", "Fix the needle", "the needle was bent, said the message"),
+    ]
+    .into_iter()
+    .map(source)
+    .collect();
+    let dates = [Some("2025-08-16"), None, Some("2025-01-01T10:00:00Z"), None, Some("2026-02-03T23:30:00-02:00")];
+    for (source, date) in sources.iter_mut().zip(dates) {
+        source.content.date = date.map(str::to_owned);
+    }
+    sources[4].key = "commit:c0ffee".to_owned();
+    sources[4].content.commit = Some(crate::store::Commit {
+        hash: "c0ffee".to_owned(),
+        date: "2026-02-03T23:30:00-02:00".to_owned(),
+        author: "A".to_owned(),
+        subject: "Fix the needle".to_owned(),
+        body: String::new(),
+        files: vec!["src/c.rs".to_owned()],
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = Store::open(&folder.path().join("patina.db")).expect("a store");
+    store.put_sources(&sources.iter().map(|source| (source, None)).collect::<Vec<_>>()).expect("put");
+    Project { _folder: folder, store }
+}
+
+fn moment(text: &str) -> Option<Moment> {
+    Some(Moment::parse("--since", text, "2026-03-01T00:00:00Z".parse().expect("now")).expect(text))
+}
+
+fn patterns(patterns: &[&str]) -> Option<Paths> {
+    Paths::new(&patterns.iter().map(|&pattern| pattern.to_owned()).collect::<Vec<_>>()).expect("patterns")
+}
+
+#[test]
+fn filters_let_pass_what_they_say() {
+    let project = dated();
+    let found = |filter: Filter| {
+        let answer = project.answer("needle", &filtered(filter));
+        let mut paths: Vec<String> = answer.hits.into_iter().map(|hit| hit.path).collect();
+        paths.sort();
+        (paths.join(" "), answer.filter.expect("a report"))
+    };
+    let paths = |list: &[&str]| found(Filter { paths: patterns(list), ..Filter::default() }).0;
+    assert_eq!(paths(&["src/"]), "c0ffee src/c.rs src/tests/d.py", "a commit has the paths of its files");
+    assert_eq!(paths(&["src/", "!tests/"]), "c0ffee src/c.rs");
+    assert_eq!(paths(&["!src/"]), "docs/b.md notes/a.md");
+    assert_eq!(paths(&["*.md"]), "docs/b.md notes/a.md");
+
+    let languages = |word: &str| found(Filter { languages: Language::parse(word).expect(word), ..Filter::default() }).0;
+    assert_eq!(languages("rust"), "src/c.rs");
+    assert_eq!(languages("md"), "docs/b.md notes/a.md");
+    assert_eq!(languages("zig"), "");
+
+    let between = |since: &str, until: &str| {
+        let of = |text: &str| if text.is_empty() { None } else { moment(text) };
+        found(Filter { since: of(since), until: of(until), ..Filter::default() })
+    };
+    // Half past eleven at night two hours west of Greenwich is the next day there.
+    assert_eq!(between("2026-02-04", "").0, "c0ffee");
+    assert_eq!(between("", "2026-02-03").0, "notes/a.md src/c.rs");
+    assert_eq!(between("2025-08-16T12:00:00Z", "2025-08-16T13:00:00Z").0, "notes/a.md", "a day passes if part of it does");
+    assert_eq!(between("30d", "").0, "c0ffee");
+    let (all, report) = between("2025-01-01T10:00:00Z", "2026-02-04T01:30:00Z");
+    assert_eq!(all, "c0ffee notes/a.md src/c.rs");
+    assert_eq!((report.passing, report.chunks, report.undated_sources), (3, 5, 2));
+    assert_eq!((report.since.as_deref(), report.until.as_deref()), (Some("2025-01-01T10:00:00Z"), Some("2026-02-04T01:30:00Z")));
+
+    let all = Filter { kinds: vec![Kind::Code], paths: patterns(&["src/"]), since: moment("2024-01-01"), ..Filter::default() };
+    let (paths, report) = found(all);
+    assert_eq!((paths.as_str(), report.passing, report.undated_sources), ("src/c.rs", 1, 1));
+
+    let swapped = Filter { since: moment("2026-01-01"), until: moment("2025-01-01"), ..Filter::default() };
+    let error = search(&project.store, None, None, "x", &Options { mode: Mode::Lexical, ..filtered(swapped) }, None).expect_err("swapped");
+    assert_eq!(error.kind(), ErrorKind::Usage);
+    assert!(error.hint_text().is_some());
+}
+
+#[test]
+fn a_filter_that_nothing_passes_is_not_a_question_that_nothing_matches() {
+    let project = dated();
+    let nothing = project.answer("needle", &filtered(Filter { paths: patterns(&["nowhere/"]), ..Filter::default() }));
+    assert_eq!((nothing.hits.len(), nothing.filter.expect("a report").passing), (0, 0));
+    let no_match = project.answer("zebra", &filtered(Filter { paths: patterns(&["src/"]), ..Filter::default() }));
+    assert_eq!((no_match.hits.len(), no_match.filter.expect("a report").passing), (0, 3));
+    assert_eq!(project.answer("zebra", &Options::default()).filter, None);
+}
+
+/// A rare kind among many vectors that are all nearer to the question: whoever reads the top of the list and filters it finds nothing.
+#[test]
+fn filtered_vector_search_is_what_comparing_all_gives() {
+    let mut random = crate::metrics::random::SplitMix64::new(7);
+    let mut number = || random.below(2000) as f32 / 1000.0 - 1.0;
+    let rows: Vec<(String, String)> = (0..600).map(|i| (format!("d/{i}.md"), format!("text number {i}"))).collect();
+    let kind = |i: usize| if i % 100 == 17 { Kind::Code } else { Kind::Document };
+    let rows: Vec<(Kind, &str, &str, &str)> =
+        rows.iter().enumerate().map(|(i, (path, text))| (kind(i), path.as_str(), "t", text.as_str())).collect();
+    let project = Project::new(&rows);
+    let chunks = project.store.chunks().expect("chunks");
+    let query = [1.0f32, 0.0, 0.0, 0.0];
+    // What is code looks away from the question, everything else towards it.
+    let vectors: Vec<(u64, Vec<f32>)> = chunks
+        .iter()
+        .map(|chunk| {
+            let towards = if chunk.kind == Kind::Code { -1.0 } else { 3.0 };
+            (chunk.id, vec![towards + number(), number(), number(), number()])
+        })
+        .collect();
+    let base = NearOnly { all: BruteForce(vectors.clone()), reaches: 200 };
+    let search = |filter: Filter, limit| {
+        let options = Options { mode: Mode::Vector, limit, filter, fold: false, explain: true, ..Options::default() };
+        search(&project.store, Some((&base, &query)), None, "number", &options, None).expect("search").hits
+    };
+    let code = search(Filter { kinds: vec![Kind::Code], ..Filter::default() }, 10);
+    let expected = {
+        let ids: Vec<u64> = chunks.iter().filter(|chunk| chunk.kind == Kind::Code).map(|chunk| chunk.id).collect();
+        base.all.nearest_among(&query, 10, &ids).expect("all")
+    };
+    assert_eq!(expected.len(), 6);
+    assert_eq!(code.iter().map(|hit| hit.id).collect::<Vec<_>>(), expected.iter().map(|(id, _)| *id).collect::<Vec<_>>());
+    assert!(code.iter().enumerate().all(|(at, hit)| hit.explain[0].rank == at + 1), "ranks count what passes");
+    // Without the filter the same index shows none of them.
+    assert!(search(Filter::default(), 100).iter().all(|hit| hit.kind == Kind::Document));
+
+    // Too many to be compared each: the list is read deeper, and what it does not reach is compared after all.
+    for kind in Kind::ALL {
+        let allowed = Filter { kinds: vec![kind], ..Filter::default() }.allowed(&project.store).expect("allowed").expect("a filter");
+        for depth in [1, 5, 100] {
+            let found = nearest_allowed(&base, &query, depth, &allowed, 0).expect("search");
+            assert_eq!(found, base.all.nearest_among(&query, depth, &allowed.ids).expect("all"), "{kind:?} {depth}");
+        }
+    }
+}
+
+/// Neighbouring versions of one paragraph of this project's own documentation, and a paragraph beside it.
+const SECTION: [&str; 3] = [
+    "The peak is a multiplication in registers and the nearest caches with the widest instructions, in safe code through `pulp`; measured \
+     before the rounds and after them, the greater one counts. On an AMD EPYC (Zen 4, AVX-512, 2 cores) one thread reaches 115 GFLOP/s, where \
+     OpenBLAS's own (NumPy) reaches 107 with matrices of 96, 103 of 256 and 97 of 1,024: so a share of it is a little less than one of OpenBLAS.",
+    "The peak is a multiplication in registers and the nearest caches with the widest instructions, in safe code through `pulp`; it is measured \
+     before the rounds and after them, and the greater one counts. On an AMD EPYC (Zen 4, AVX-512, 2 cores) one thread reaches 115 GFLOP/s, where \
+     OpenBLAS's own (NumPy) reaches 107 with matrices of 96, 103 of 256 and 97 of 1,024: so a share of it is a little less than one of OpenBLAS.",
+    "A library that knows only AVX2, or the runtime itself, would make shares above 1 on other processors. Shares are told for single precision \
+     on the processor alone; one above 1 is flagged as an error of measurement. The peak of memory is the process's, its copy of the corpus \
+     included; processor time is known on Unix, and elsewhere both are null.",
+];
+
+#[test]
+fn near_duplicates_are_folded_and_named() {
+    let project = Project::new(&[
+        (Kind::Document, "docs/now.md", "A", SECTION[0]),
+        (Kind::Document, "docs/then.md", "A", SECTION[1]),
+        (Kind::Document, "docs/beside.md", "A", SECTION[2]),
+        (Kind::Code, "copy.rs", "A", SECTION[0]),
+    ]);
+    let hits = project.lexical("peak", &Options::default());
+    assert_eq!(hits.len(), 2);
+    let (folded, alone): (Vec<&Hit>, Vec<&Hit>) = hits.iter().partition(|hit| hit.duplicates > 0);
+    assert_eq!(paths(&[alone[0].clone()]), ["docs/beside.md"]);
+    let mut all: Vec<&str> = folded[0].folded.iter().map(|twin| twin.path.as_str()).chain([folded[0].path.as_str()]).collect();
+    all.sort_unstable();
+    assert_eq!((folded[0].duplicates, all), (2, vec!["copy.rs", "docs/now.md", "docs/then.md"]));
+    assert!(folded[0].folded.iter().all(|twin| (NEAR..=1.0).contains(&twin.agreement) && twin.line == 10));
+    assert_eq!(project.lexical("peak", &Options { fold: false, ..Options::default() }).len(), 4);
+}
+
+/// Says the opposite of what was found, by the texts that it is given.
+struct Backwards(Vec<String>);
+
+impl Scorer for Backwards {
+    fn scores(&mut self, question: &str, texts: &[String]) -> Result<Vec<f64>> {
+        assert_eq!(question, "needle");
+        self.0 = texts.to_vec();
+        Ok((0..texts.len()).map(|at| at as f64).collect())
+    }
+}
+
+#[test]
+fn the_first_candidates_are_put_in_the_scorers_order() {
+    let project = dated();
+    let before = project.lexical("needle", &Options::default());
+    let mut scorer = Backwards(Vec::new());
+    let options = Options { mode: Mode::Lexical, ..Options::default() };
+    let reranking = Reranking { scorer: &mut scorer, candidates: 3 };
+    let answer = search(&project.store, None, None, "needle", &options, Some(reranking)).expect("search");
+    assert_eq!(answer.reranked, Some(3));
+    let order: Vec<u64> = answer.hits.iter().map(|hit| hit.id).collect();
+    assert_eq!(order, [2, 1, 0, 3, 4].map(|at| before[at].id), "the others follow as they were");
+    assert_eq!(answer.hits[0].rerank, Some(Reranked { score: 2.0, from: 3 }));
+    assert_eq!(answer.hits[3].rerank, None);
+    let chunks = project.store.chunks_by_id(&[before[0].id]).expect("the chunk");
+    assert_eq!(scorer.0[0], chunks[0].embed_text(), "title and text are read");
+    // One result of three that were read.
+    let reranking = Reranking { scorer: &mut scorer, candidates: 3 };
+    let one = search(&project.store, None, None, "needle", &Options { limit: 1, ..options }, Some(reranking)).expect("search");
+    assert_eq!(one.hits.iter().map(|hit| hit.id).collect::<Vec<_>>(), [before[2].id]);
 }
 
 #[test]
@@ -282,7 +526,7 @@ fn weights_decide_and_what_is_left_out_is_not_found() {
     let project = small();
     let lock = project.id("s/lock.md");
     let base = BruteForce(vec![(lock, vec![3.0, 4.0])]);
-    let ask = |options: Options| search(&project.store, Some((&base, &[1.0, 0.0])), None, "second", &options).expect("search");
+    let ask = |options: Options| search(&project.store, Some((&base, &[1.0, 0.0])), None, "second", &options, None).expect("search").hits;
     let weigh = |lexical, vector, by| Options {
         weights: Some(Weights { lexical, vector, projection: 0.0, by }),
         explain: true,

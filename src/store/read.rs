@@ -108,13 +108,67 @@ impl Store {
             let params = params![match_expression, limit, weights.0, weights.1, weights.2, weights.3];
             statement.query_map(params, |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)))?.collect()
         });
-        found.map_err(|e| match e.sqlite_error_code() {
-            // FTS5 reports a bad expression as a plain error.
-            Some(rusqlite::ErrorCode::Unknown) => {
-                Error::new(ErrorKind::Usage, format!("the search expression is not understood: {e}")).caused_by(e)
+        found.map_err(|e| self.not_searched(e))
+    }
+
+    /// Like [`Store::lexical`], of the chunks alone that `passes` lets through: the best of them, however far down the whole list.
+    pub fn lexical_among(&self, match_expression: &str, limit: usize, passes: impl Fn(u64) -> bool) -> Result<Vec<(u64, f64)>> {
+        let ranked = self.connection.prepare_cached(
+            "SELECT rowid, -bm25(chunks_fts, ?2, ?3, ?4, ?5) AS score FROM chunks_fts WHERE chunks_fts MATCH ?1 ORDER BY score DESC, rowid",
+        );
+        let found = ranked.and_then(|mut statement| {
+            let params = params![match_expression, WEIGHT_TITLE, WEIGHT_TEXT, WEIGHT_PATH, WEIGHT_IDENTIFIERS];
+            let mut rows = statement.query(params)?;
+            let mut found = Vec::new();
+            while found.len() < limit
+                && let Some(row) = rows.next()?
+            {
+                let id = row.get::<_, i64>(0)? as u64;
+                if passes(id) {
+                    found.push((id, row.get(1)?));
+                }
             }
-            _ => self.explain("search", e),
-        })
+            Ok(found)
+        });
+        found.map_err(|e| self.not_searched(e))
+    }
+
+    /// FTS5 reports a bad expression as a plain error.
+    fn not_searched(&self, error: rusqlite::Error) -> Error {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::Unknown) => {
+                Error::new(ErrorKind::Usage, format!("the search expression is not understood: {error}")).caused_by(error)
+            }
+            _ => self.explain("search", error),
+        }
+    }
+
+    /// The ids, rising, of the chunks of every source that `passes` lets through: all chunks of a source have its kind, its path and its
+    /// date. No text is read, and dates only with `dates`: without it every source is given as one without a date.
+    pub fn chunk_ids_where(&self, dates: bool, mut passes: impl FnMut(Kind, &str, Option<&str>) -> Result<bool>) -> Result<Vec<u64>> {
+        let fail = |e| self.explain("read", e);
+        let date = if dates { "(SELECT c.date FROM chunks c WHERE c.source = s.key LIMIT 1)" } else { "NULL" };
+        let sources = self.rows(&format!("SELECT s.key, s.kind, s.path, {date} FROM sources s"), [], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get::<_, Option<String>>(3)?))
+        })?;
+        // The index on the source answers; the table would be read with all its texts.
+        let mut chunks = self.connection.prepare_cached("SELECT id FROM chunks WHERE source = ?1").map_err(fail)?;
+        let mut ids = Vec::new();
+        for (key, kind, path, date) in sources {
+            if !passes(self.kind(&kind)?, &path, date.as_deref())? {
+                continue;
+            }
+            for id in chunks.query_map([&key], |row| row.get::<_, i64>(0)).map_err(fail)? {
+                ids.push(id.map_err(fail)? as u64);
+            }
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// The files that a commit touches, sorted; none for a merge, and for a hash that is none.
+    pub fn files_of_commit(&self, hash: &str) -> Result<Vec<String>> {
+        self.rows("SELECT path FROM commit_files WHERE hash = ?1 ORDER BY path", [hash], |row| row.get(0))
     }
 
     /// All current commits, newest author date first, then by hash.

@@ -228,6 +228,10 @@ fn lexical_search_ranks_finds_identifiers_and_breaks_ties_by_id() {
     assert_eq!(ties.len(), 2);
     assert!(ties[0].0 < ties[1].0 && (ties[0].1 - ties[1].1).abs() < 1e-12 && ties[0].1 > 0.0, "{ties:?}");
     assert_eq!(store.lexical("equal", 1).expect("limit"), ties[..1]);
+    assert_eq!(store.lexical_among("equal", 9, |_| true).expect("all"), ties);
+    assert_eq!(store.lexical_among("equal", 1, |id| id == ties[1].0).expect("the second alone"), ties[1..]);
+    assert_eq!(store.lexical_among("equal", 0, |_| true).expect("none"), []);
+    assert_eq!(store.lexical_among("AND", 1, |_| true).expect_err("no expression").kind(), ErrorKind::Usage);
     for bad in ["\"", "AND", "title :", "nocolumn: x", ""] {
         match store.lexical(bad, 9) {
             Err(error) => assert_eq!(error.kind(), ErrorKind::Usage, "{bad}: {error:?}"),
@@ -240,6 +244,35 @@ fn lexical_search_ranks_finds_identifiers_and_breaks_ties_by_id() {
     assert_eq!(got, [all[2].id, all[0].id]);
     let keys: Vec<_> = all.iter().map(|chunk| (chunk.id, chunk.text_hash())).collect();
     assert_eq!(store.chunk_keys().expect("keys"), keys);
+}
+
+#[test]
+fn chunks_are_chosen_by_what_their_source_is() {
+    let place = Place::new();
+    let mut store = place.open();
+    put(&mut store, &file("a.md", &["one", "two"]));
+    put(&mut store, &file("b.md", &["three"]));
+    put(&mut store, &commit("abc", "2026-01-02T00:00:00Z", &["a.md".to_owned(), "b.md".to_owned()]));
+    let chunks = store.chunks().expect("chunks");
+    for dates in [false, true] {
+        let mut seen = Vec::new();
+        let ids = store
+            .chunk_ids_where(dates, |kind, path, date| {
+                seen.push((kind, path.to_owned(), date.map(str::to_owned)));
+                Ok(path == "a.md")
+            })
+            .expect("ids");
+        assert_eq!(ids, chunks.iter().filter(|chunk| chunk.path == "a.md").map(|chunk| chunk.id).collect::<Vec<_>>());
+        assert_eq!(ids.len(), 2);
+        for (kind, path, date) in seen {
+            let of = chunks.iter().find(|chunk| chunk.path == path).expect("a chunk");
+            assert_eq!((kind, date), (of.kind, of.date.clone().filter(|_| dates)));
+        }
+    }
+    let refused = store.chunk_ids_where(false, |_, _, _| Err(Error::bug("stop"))).expect_err("the first error");
+    assert_eq!(refused.kind(), ErrorKind::Bug);
+    assert_eq!(store.files_of_commit("abc").expect("files"), ["a.md", "b.md"]);
+    assert!(store.files_of_commit("def").expect("none").is_empty());
 }
 
 #[test]

@@ -348,7 +348,8 @@ pub fn copy_model(name: &str, to: &Path) {
     copy_folder(&golden_folder().join(name), to);
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+/// A copy of a folder with all that is in it.
+pub fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder");
     for entry in std::fs::read_dir(from).expect("a folder") {
         let entry = entry.expect("an entry");

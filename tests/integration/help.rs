@@ -133,21 +133,34 @@ fn help_of_scry() {
       <QUESTION>...  The question, in plain words
 
     Options:
-          --mode <MODE>        How to search: hybrid (words and vectors fused), vector, or lexical
-                               (words only; needs no model) [default: hybrid]
-          --projection <NAME>  Search with this projection; published ones join hybrid search by
-                               themselves
-      -n, --limit <N>          The most results [default: 10]
-          --kind <KIND>        Only results of these kinds: session, commit, document, code
-          --explain            Say of each result how every retriever ranked and scored it
-          --runtime <R>        The runtime, in place of the recipe's: auto, onnx, mlx or measured
-          --locked             Fail unless everything is what .patina/oxidize.lock pins
-      -C, --project <DIR>      Work on the project in this folder instead of the one around the current
-                               folder
-          --json               Write machine-readable JSON to standard output, and errors as JSON to
-                               standard error
-      -q, --quiet              Say nothing but results and errors
-      -h, --help               Print help
+          --mode <MODE>          How to search: hybrid (words and vectors fused), vector, or lexical
+                                 (words only; needs no model) [default: hybrid]
+          --projection <NAME>    Search with this projection; published ones join hybrid search by
+                                 themselves
+      -n, --limit <N>            The most results [default: 10]
+          --kind <KIND>          Only results of these kinds: session, commit, document, code
+          --path <GLOB>          Only files that match, as in .gitignore, and commits that touch one;
+                                 !GLOB leaves files out. May stand several times
+          --since <DATE>         Only what was written on this day (2025-08-16) or later, after an
+                                 instant, or so long ago at most (12h, 30d, 6w, 1y)
+          --until <DATE>         Only what was written on this day or earlier, before an instant, or at
+                                 least so long ago
+          --language <LANGUAGE>  Only files in these languages, by name or extension: rust, python, md,
+                                 ...
+          --rerank               Put the first results in the order of the recipe's reranker; in hybrid
+                                 and vector search it does so by itself
+          --no-rerank            Leave the results as they were found
+          --no-fold              Show every result, those that say nearly the same as a better one too
+          --explain              Say of each result how every retriever ranked and scored it, and what
+                                 is folded into it
+          --runtime <R>          The runtime, in place of the recipe's: auto, onnx, mlx or measured
+          --locked               Fail unless everything is what .patina/oxidize.lock pins
+      -C, --project <DIR>        Work on the project in this folder instead of the one around the
+                                 current folder
+          --json                 Write machine-readable JSON to standard output, and errors as JSON to
+                                 standard error
+      -q, --quiet                Say nothing but results and errors
+      -h, --help                 Print help
     "#);
 }
 
@@ -421,26 +434,30 @@ fn help_of_eval() {
       <FOLDER>  The folder with corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv
 
     Options:
-          --split <NAME>         Which judgements: the name of a file in qrels/ [default: test]
-          --mode <MODE>          How documents are found: vector, lexical (words only; needs no model),
-                                 or hybrid (both, fused as scry fuses them) [default: vector]
-          --train [<NAME>]       Also train a projection of questions on the judgements of another split
-                                 (`train` if none is named), choose its settings by cross-validation
-                                 there, and judge it once on --split: against raw vectors, and fused
-                                 with words
-          --run <FILE>           Write the rankings to this file too, as a run of TREC
-          --model <NAME|FOLDER>  A model's name, hub id or folder; the project's model if left out
-          --runtime <R>          The runtime: auto, onnx, mlx or measured
-          --precision <P>        The precision: f32 or int8; on MLX f32, f16, bf16, q8 or q4
-          --threads <N>          Threads that compute one batch
-          --token-budget <N>     Tokens of one batch, padding included; 1024 if left out
-          --output <FILE>        Write the report as JSON to this file too
-      -C, --project <DIR>        Work on the project in this folder instead of the one around the
-                                 current folder
-          --json                 Write machine-readable JSON to standard output, and errors as JSON to
-                                 standard error
-      -q, --quiet                Say nothing but results and errors
-      -h, --help                 Print help
+          --split <NAME>          Which judgements: the name of a file in qrels/ [default: test]
+          --mode <MODE>           How documents are found: vector, lexical (words only; needs no model),
+                                  or hybrid (both, fused as scry fuses them) [default: vector]
+          --train [<NAME>]        Also train a projection of questions on the judgements of another split
+                                  (`train` if none is named), choose its settings by
+                                  cross-validation there, and judge it once on --split: against raw
+                                  vectors, and fused with words
+          --rerank <NAME|FOLDER>  Put the first documents in the order of this cross-encoder too, and
+                                  measure both
+          --candidates <N>        How many documents of each query the reranker reads [default: 50]
+          --run <FILE>            Write the rankings to this file too, as a run of TREC; with --rerank
+                                  the reranked ones
+          --model <NAME|FOLDER>   A model's name, hub id or folder; the project's model if left out
+          --runtime <R>           The runtime: auto, onnx, mlx or measured
+          --precision <P>         The precision: f32 or int8; on MLX f32, f16, bf16, q8 or q4
+          --threads <N>           Threads that compute one batch
+          --token-budget <N>      Tokens of one batch, padding included; 1024 if left out
+          --output <FILE>         Write the report as JSON to this file too
+      -C, --project <DIR>         Work on the project in this folder instead of the one around the
+                                  current folder
+          --json                  Write machine-readable JSON to standard output, and errors as JSON to
+                                  standard error
+      -q, --quiet                 Say nothing but results and errors
+      -h, --help                  Print help
     "#);
 }
 

@@ -76,23 +76,30 @@ fn from_init_to_an_answer() {
     --- stdout
      1. src/lock.rs:4  code
         | pub fn acquire_lock(path: &Path) -> Result<Lock> {
-        | let file = File::create(path)?;
-        | file.try_lock()?;
-        score [SCORE]   lexical #1 [SCORE]   vector #2 [SCORE]
+        |     let file = File::create(path)?;
+        |     file.try_lock()?;
+        score [SCORE]
+          lexical    #1    score [SCORE]    weight 1    adds 0.01639
+          vector     #2    score [SCORE]    weight 1    adds 0.01613
      2. ec0ded041437  commit  2025-03-04
         Add documents, notes and the lock
         | The lock belongs to the system, so that a crash releases it.
         | Files:
-        score [SCORE]   lexical #2 [SCORE]   vector #1 [SCORE]
+        score [SCORE]
+          lexical    #2    score [SCORE]    weight 1    adds 0.01613
+          vector     #1    score [SCORE]    weight 1    adds 0.01639
+    lexical gave 2 (weight 1), vector gave 11 (weight 1)
     "#);
     snap!(place.run(["scry", "--mode", "lexical", "-n", "1", "--explain", "acquireLock"]), @r#"
     exit 0
     --- stdout
      1. src/lock.rs:4  code
         | pub fn acquire_lock(path: &Path) -> Result<Lock> {
-        | let file = File::create(path)?;
-        | file.try_lock()?;
-        score [SCORE]   lexical #1 [SCORE]
+        |     let file = File::create(path)?;
+        |     file.try_lock()?;
+        score [SCORE]
+          lexical    #1    score [SCORE]    weight 1    adds 0.01639
+    lexical gave 2 (weight 1)
     "#);
     snap!(place.run(["scry", "--mode", "vector", "-n", "1", "--explain", "baking a loaf"]), @r#"
     exit 0
@@ -100,7 +107,9 @@ fn from_init_to_an_answer() {
      1. docs/kitchen.txt:1  document
         kitchen.txt
         | Bread needs flour, water, salt and a long night of rest before it is baked.
-        score [SCORE]   vector #1 [SCORE]
+        score [SCORE]
+          vector     #1    score [SCORE]    weight 1    adds 0.01639
+    vector gave 11 (weight 1)
     "#);
     snap!(place.run(["scry", "--kind", "session", "-n", "3", "what did we decide?"]), @r#"
     exit 0
@@ -125,7 +134,7 @@ fn from_init_to_an_answer() {
      2. src/lock.rs:3  code
         | /// Takes the lock of a project, or says who holds it.
         | pub fn acquire_lock(path: &Path) -> Result<Lock> {
-        | let file = File::create(path)?;
+        |     let file = File::create(path)?;
     "#);
     snap!(place.run(["scry", "--mode", "lexical", "zeppelin"]), @r#"
     exit 0
@@ -140,6 +149,7 @@ fn from_init_to_an_answer() {
       "question": "loaf of bread",
       "mode": "lexical",
       "projection": null,
+      "reranker": null,
       "hits": [
         {
           "id": "417c098d6a57a0fe",
@@ -153,7 +163,16 @@ fn from_init_to_an_answer() {
           "score": [SCORE],
           "duplicates": 0
         }
-      ]
+      ],
+      "retrievers": [
+        {
+          "retriever": "lexical",
+          "weight": 1.0,
+          "found": 1
+        }
+      ],
+      "filter": null,
+      "reranked": null
     }
     "#);
     assert_eq!(paths(&answer), ["docs/kitchen.txt"]);

@@ -4,6 +4,7 @@
 
 #![allow(clippy::disallowed_methods)] // It writes altered models into temporary folders.
 
+pub mod cross_encoders;
 mod heads;
 pub mod hostile;
 

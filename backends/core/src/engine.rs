@@ -107,18 +107,20 @@ pub struct EngineInfo {
 }
 
 /// Rows of token ids, packed without padding: row `r` is `ids[starts[r]..starts[r + 1]]`. The first `left_out[r]` tokens of a row are
-/// seen by its other tokens and take no part in the pooling: a prompt that a model with `include_prompt: false` was given.
+/// seen by its other tokens and take no part in the pooling: a prompt that a model with `include_prompt: false` was given. From
+/// `seconds[r]` on the tokens of a row are those of the second text of a pair, which only a model of pairs looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenBatch {
     ids: Vec<u32>,
     starts: Vec<u32>,
     left_out: Vec<u32>,
+    seconds: Vec<u32>,
 }
 
 impl TokenBatch {
     /// An empty batch.
     pub fn new() -> TokenBatch {
-        TokenBatch { ids: Vec::new(), starts: vec![0], left_out: Vec::new() }
+        TokenBatch { ids: Vec::new(), starts: vec![0], left_out: Vec::new(), seconds: Vec::new() }
     }
 
     /// A batch of these rows, in this order.
@@ -139,7 +141,8 @@ impl TokenBatch {
             return Err(BatchError::Starts { ids: ids.len() });
         }
         let left_out = vec![0; starts.len() - 1];
-        Ok(TokenBatch { ids, starts, left_out })
+        let seconds = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        Ok(TokenBatch { ids, starts, left_out, seconds })
     }
 
     /// Adds a row.
@@ -155,9 +158,30 @@ impl TokenBatch {
     /// # Panics
     /// As [`TokenBatch::push`].
     pub fn push_after(&mut self, row: &[u32], left_out: usize) {
+        self.push_row(row, left_out, row.len());
+    }
+
+    /// Adds a row of two texts, the tokens of the second from `second` on; none if that is the row's length or more.
+    ///
+    /// # Panics
+    /// As [`TokenBatch::push`].
+    pub fn push_pair(&mut self, row: &[u32], second: usize) {
+        self.push_row(row, 0, second.min(row.len()));
+    }
+
+    /// Adds a row of another batch with all that belongs to it.
+    ///
+    /// # Panics
+    /// As [`TokenBatch::push`], and if the other batch has no such row.
+    pub fn push_from(&mut self, other: &TokenBatch, row: usize) {
+        self.push_row(other.row(row), other.left_out[row] as usize, other.seconds[row] as usize);
+    }
+
+    fn push_row(&mut self, row: &[u32], left_out: usize, second: usize) {
         self.ids.extend_from_slice(row);
         self.starts.push(u32::try_from(self.ids.len()).expect("a batch holds at most u32::MAX ids"));
         self.left_out.push(u32::try_from(left_out).expect("fewer than the ids"));
+        self.seconds.push(u32::try_from(second).expect("no more than the ids"));
     }
 
     /// The number of rows.
@@ -193,6 +217,11 @@ impl TokenBatch {
     /// How many leading tokens of each row take no part in the pooling, `[rows]`.
     pub fn left_out(&self) -> &[u32] {
         &self.left_out
+    }
+
+    /// Of which text each token is: 0 for the first and where there is but one, 1 for the second of a pair, `[tokens]`.
+    pub fn segments(&self) -> impl Iterator<Item = u32> + '_ {
+        self.lengths().zip(&self.seconds).flat_map(|(length, &second)| (0..length).map(move |at| u32::from(at >= second as usize)))
     }
 
     /// The length of each row in tokens.
@@ -309,6 +338,21 @@ mod tests {
         for starts in [vec![], vec![1, 3], vec![0, 2], vec![0, 4], vec![0, 2, 1, 3]] {
             assert_eq!(TokenBatch::from_parts(vec![1, 2, 3], starts), Err(BatchError::Starts { ids: 3 }));
         }
+    }
+
+    #[test]
+    fn a_token_is_of_the_first_text_or_of_the_second() {
+        let mut batch = TokenBatch::new();
+        batch.push(&[1, 2]);
+        batch.push_pair(&[3, 4, 5], 1);
+        batch.push_pair(&[6], 9);
+        batch.push_after(&[7, 8], 1);
+        assert_eq!(batch.segments().collect::<Vec<_>>(), [0, 0, 0, 1, 1, 0, 0, 0]);
+        let mut other = TokenBatch::new();
+        (0..batch.rows()).for_each(|row| other.push_from(&batch, row));
+        assert_eq!(other, batch);
+        let parts = TokenBatch::from_parts(vec![1, 2, 3], vec![0, 1, 3]).expect("parts");
+        assert_eq!(parts, TokenBatch::from_rows([&[1u32][..], &[2, 3]]));
     }
 
     #[test]

@@ -78,6 +78,10 @@ pub struct FolderFacts {
     pub max_tokens: Option<usize>,
     /// `truncate_dim`: how many leading numbers of a vector the model's authors want.
     pub truncate: Option<usize>,
+    /// Whether the files say that the model scores pairs of texts (sentence-transformers' `CrossEncoder`, as newer releases write it).
+    pub cross_encoder: bool,
+    /// The class that is applied to a cross-encoder's logits, as `config_sentence_transformers.json` names it.
+    pub(crate) activation: Option<String>,
     files: BTreeSet<String>,
 }
 
@@ -109,6 +113,9 @@ struct NormConfig {
 #[derive(Deserialize)]
 struct SentenceTransformersConfig {
     truncate_dim: Option<usize>,
+    /// The class that wrote the folder.
+    model_type: Option<String>,
+    activation_fn: Option<String>,
 }
 
 fn yes() -> bool {
@@ -135,8 +142,17 @@ impl FolderFacts {
             steps: Vec::new(),
             max_tokens: None,
             truncate: None,
+            cross_encoder: false,
+            activation: None,
             files: BTreeSet::new(),
         };
+        if files.has(SENTENCE_TRANSFORMERS) {
+            let config: SentenceTransformersConfig = json(files, SENTENCE_TRANSFORMERS, CONFIG_LIMIT)?;
+            facts.truncate = config.truncate_dim;
+            facts.cross_encoder = config.model_type.as_deref() == Some("CrossEncoder");
+            facts.activation = config.activation_fn;
+            facts.files.insert(SENTENCE_TRANSFORMERS.into());
+        }
         if files.has(MODULES) {
             facts.modules(files)?;
         }
@@ -155,12 +171,6 @@ impl FolderFacts {
             .into());
         }
         facts.weights(files, facts.encoder.clone())?;
-        const SENTENCE_TRANSFORMERS: &str = "config_sentence_transformers.json";
-        if files.has(SENTENCE_TRANSFORMERS) {
-            let config: SentenceTransformersConfig = json(files, SENTENCE_TRANSFORMERS, CONFIG_LIMIT)?;
-            facts.truncate = config.truncate_dim;
-            facts.files.insert(SENTENCE_TRANSFORMERS.into());
-        }
         Ok(facts)
     }
 
@@ -236,6 +246,8 @@ impl FolderFacts {
         }
         match self.pooling {
             Some(_) => Ok(()),
+            // It gives a number for a pair, and no vector that were pooled.
+            None if self.cross_encoder && modules.len() == 1 => Ok(()),
             None => Err(EngineError::model(path, format!("the file names no pooling; supported are {SUPPORTED}")).into()),
         }
     }
@@ -297,6 +309,7 @@ impl FolderFacts {
 }
 
 const MODULES: &str = "modules.json";
+const SENTENCE_TRANSFORMERS: &str = "config_sentence_transformers.json";
 
 fn static_pooling(file: &str) -> PoolingFacts {
     PoolingFacts { modes: vec![Pooling::Mean], include_prompt: true, width: None, file: file.to_owned() }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::architectures::Classifier;
 use crate::error::{EngineError, Result};
 use crate::facts::{FolderFacts, StepFacts};
 use crate::model::ModelOptions;
@@ -59,6 +60,13 @@ impl Head {
         let modes = match (options.pooling, &facts.pooling) {
             (Some(mode), _) => vec![mode],
             (None, Some(pooling)) => pooling.modes.clone(),
+            (None, None) if facts.cross_encoder => {
+                return Err(EngineError::Model {
+                    path: folder.join("modules.json"),
+                    reason: "the model is a cross-encoder: it scores pairs of texts and gives no vectors".into(),
+                    hint: Some("name it under `rerank:`, and a model that embeds as the embedding model".into()),
+                });
+            }
             (None, None) => {
                 return Err(EngineError::Model {
                     path: folder.join("modules.json"),
@@ -109,6 +117,14 @@ impl Head {
             (None, Some(wanted)) => head.cut(wanted.min(dimensions), || folder.join("config_sentence_transformers.json")),
             (None, None) => Ok(head),
         }
+    }
+
+    /// The steps of a classifier of one label: what it gives is one number, the logit of a pair.
+    pub(crate) fn of_classifier(classifier: Classifier) -> Head {
+        let Classifier { dense, output } = classifier;
+        let step = |linear, activation| Step::Dense(Dense { linear, activation, residual: Residual::None });
+        let steps = vec![Step::Pool(vec![Pooling::Cls]), step(dense, Some(Activation::Tanh)), step(output, None)];
+        Head { steps, whole: 1, dimensions: 1 }
     }
 
     /// Keeps the first `wanted` numbers. The cut comes before the last normalization, so that the shorter vectors have unit length too.

@@ -4,6 +4,7 @@
 mod architectures;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod cross_encoder;
 mod derived;
 mod engine;
 mod error;
@@ -17,6 +18,7 @@ mod pooling;
 mod weights;
 
 pub use architectures::supported as supported_architectures;
+pub use cross_encoder::{CrossEncoder, ScoreActivation};
 pub use derived::{Derived, DerivedKind, Keep, NewTensor, Numbers, write_derived};
 pub use engine::{EmbeddingEngine, Embeddings, EngineInfo, Precision, Runtime, TokenBatch, WeightsOrigin};
 pub use error::{BatchError, EngineError, Result};

@@ -57,6 +57,17 @@ impl Model {
         Ok(Model { folder: folder.to_path_buf(), facts, architecture, head, weights })
     }
 
+    /// Opens a model that scores pairs of texts; see [`CrossEncoder::open`](crate::CrossEncoder::open).
+    pub(crate) fn open_classifier(folder: &Path, facts: FolderFacts) -> Result<(Model, Value)> {
+        let encoder = folder.join(&facts.encoder);
+        let path = encoder.join("config.json");
+        let config: Value = read_json(&path, CONFIG_LIMIT)?;
+        let weights = Weights::open(&encoder)?;
+        let (architecture, classifier) = architectures::load_classifier(&config, &path, &weights)?;
+        let head = Head::of_classifier(classifier);
+        Ok((Model { folder: folder.to_path_buf(), facts, architecture, head, weights }, config))
+    }
+
     /// What the small files say, and which files were read.
     pub fn facts(&self) -> &FolderFacts {
         &self.facts

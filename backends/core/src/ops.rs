@@ -210,6 +210,9 @@ pub trait Ops {
     /// The rows of `table` `[positions, hidden]` for each token's position in its row, counted from `offset`: `[tokens, hidden]`.
     fn position_embedding(&mut self, table: &Param, offset: usize) -> Result<Self::Tensor>;
 
+    /// The first or second row of `table` `[2 or more, hidden]`, by the text of a pair that each token is of: `[tokens, hidden]`.
+    fn segment_embedding(&mut self, table: &Param) -> Result<Self::Tensor>;
+
     /// `a + b`, equal shapes.
     fn add(&mut self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor>;
 

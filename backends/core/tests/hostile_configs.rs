@@ -82,6 +82,9 @@ impl Ops for Nothing {
     fn position_embedding(&mut self, _: &Param, _: usize) -> Result<()> {
         Ok(())
     }
+    fn segment_embedding(&mut self, _: &Param) -> Result<()> {
+        Ok(())
+    }
     fn add(&mut self, _: &(), _: &()) -> Result<()> {
         Ok(())
     }

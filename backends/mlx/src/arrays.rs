@@ -147,6 +147,10 @@ impl Ops for Arrays<'_> {
         self.gather(table, &self.layout.positions(offset))
     }
 
+    fn segment_embedding(&mut self, table: &Param) -> Result<Array> {
+        self.gather(table, &self.layout.segments())
+    }
+
     fn add(&mut self, a: &Array, b: &Array) -> Result<Array> {
         a.add(b).map_err(embed)
     }

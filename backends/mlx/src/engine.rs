@@ -119,7 +119,7 @@ fn split(batch: &TokenBatch, count: usize) -> Vec<TokenBatch> {
             parts.push((part, TokenBatch::new()));
         }
         if let Some((_, tokens)) = parts.last_mut() {
-            tokens.push_after(batch.row(row), batch.left_out()[row] as usize);
+            tokens.push_from(batch, row);
         }
     }
     parts.into_iter().map(|(_, tokens)| tokens).collect()

@@ -40,6 +40,11 @@ impl Layout<'_> {
         positions
     }
 
+    /// `[tokens]`: 0 for a token of the first text of a pair, 1 for one of the second.
+    pub fn segments(&self) -> Vec<u32> {
+        self.idle(self.batch.segments().collect())
+    }
+
     /// `[rows, longest]`: for each place of the padded layout the token that lies there, or 0 where there is none.
     pub fn pad(&self) -> Vec<u32> {
         let mut pad = vec![0; self.rows * self.longest];
@@ -161,6 +166,16 @@ mod tests {
         assert_eq!(averages[160..164], [0.0, 0.5, 0.5, 0.0]);
         assert!(averages[17 * 160..].iter().all(|&weight| weight == 0.0));
         assert!(averages.chunks(160).all(|row| row[153..].iter().all(|&weight| weight == 0.0)));
+    }
+
+    #[test]
+    fn segments_are_those_of_the_pairs() {
+        let mut batch = TokenBatch::from_rows([vec![7u32; 15]]);
+        batch.push_pair(&[9, 10, 11], 1);
+        let layout = Layout::new(&batch);
+        let segments = layout.segments();
+        assert_eq!((segments.len(), &segments[15..18]), (layout.tokens, &[0, 1, 1][..]));
+        assert!(segments[..15].iter().chain(&segments[18..]).all(|&segment| segment == 0));
     }
 
     #[test]

@@ -32,6 +32,15 @@ fn conformance_in_f32() {
     }
 }
 
+#[test]
+fn cross_encoders_give_their_logits() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/cross-encoder");
+    for threads in [1, 2, 3] {
+        let options = Options { threads, ..at(Precision::F32) };
+        conformance::cross_encoders::run(&folder, &|model| patina_mlx::load(model, &options));
+    }
+}
+
 /// The project's tolerances against single precision.
 #[test]
 fn conformance_in_f16() {

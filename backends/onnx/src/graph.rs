@@ -289,6 +289,12 @@ impl Ops for Recorder {
         Ok(self.gather(&table, &positions))
     }
 
+    fn segment_embedding(&mut self, table: &Param) -> Result<Value> {
+        let table = self.parameter(table);
+        let segments = self.input(Input::Segments)?;
+        Ok(self.gather(&table, &segments))
+    }
+
     fn add(&mut self, a: &Value, b: &Value) -> Result<Value> {
         Ok(self.op("Add", &[a, b], vec![]))
     }

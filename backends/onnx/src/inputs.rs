@@ -7,6 +7,8 @@ use patina_backend::{Averaging, Buckets, TokenBatch};
 pub(crate) enum Input {
     /// int64 `[tokens]`
     Ids,
+    /// int64 `[tokens]`: 0 for a token of the first text of a pair, 1 for one of the second.
+    Segments,
     /// int64 `[tokens]`: the position in the row, counted from the offset.
     Positions(usize),
     /// int64 `[rows, longest]`: for each place of the padded layout the token that lies there, or 0 beyond the row's end.
@@ -40,6 +42,7 @@ impl Input {
     pub fn name(self) -> &'static str {
         match self {
             Input::Ids => "ids",
+            Input::Segments => "segments",
             Input::Positions(_) => "positions",
             Input::Pad => "pad",
             Input::Starts => "starts",
@@ -58,7 +61,7 @@ impl Input {
     /// The names of its dimensions.
     pub fn dimensions(self) -> &'static [&'static str] {
         match self {
-            Input::Ids | Input::Positions(_) => &["tokens"],
+            Input::Ids | Input::Segments | Input::Positions(_) => &["tokens"],
             Input::Starts => &["borders"],
             Input::Pad => &["rows", "longest"],
             Input::Firsts | Input::Lasts => &["rows"],
@@ -77,6 +80,7 @@ impl Input {
         let left_out = || batch.left_out().iter().map(|&n| n as usize);
         let data = match self {
             Input::Ids => Data::Int64(batch.ids().iter().map(|&id| i64::from(id)).collect()),
+            Input::Segments => Data::Int64(batch.segments().map(i64::from).collect()),
             Input::Positions(offset) => {
                 Data::Int64(batch.lengths().flat_map(|length| (0..length).map(move |at| (offset + at) as i64)).collect())
             }
@@ -144,6 +148,14 @@ mod tests {
         assert_eq!(ints(Input::Lasts), [1, 4]);
         assert_eq!(ints(Input::Numbers), [0, 1, 2, 3, 4]);
         assert_eq!(ints(Input::Buckets(Buckets { count: 8, farthest: 4 })), [2, 1, 0, 5, 6]);
+    }
+
+    #[test]
+    fn segments_are_those_of_the_pairs() {
+        let mut batch = TokenBatch::from_rows([&[7u32, 8][..]]);
+        batch.push_pair(&[9, 10, 11], 1);
+        let (shape, Data::Int64(values)) = Input::Segments.of(&batch) else { panic!("not integers") };
+        assert_eq!((shape, values), (vec![5], vec![0, 0, 0, 1, 1]));
     }
 
     #[test]

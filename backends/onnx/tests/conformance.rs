@@ -32,6 +32,15 @@ fn conformance_with_one_thread() {
     patina_backend::conformance::run(&golden(), &|model| patina_onnx::load(model, &options));
 }
 
+#[test]
+fn cross_encoders_give_their_logits() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/cross-encoder");
+    for threads in [1, 2] {
+        let options = Options { library: library(), threads, precision: Precision::F32 };
+        patina_backend::conformance::cross_encoders::run(&folder, &|model| patina_onnx::load(model, &options));
+    }
+}
+
 /// Every golden model in eight bits; they are small, with random weights, and forgive less than a trained one.
 #[test]
 fn conformance_in_int8() {

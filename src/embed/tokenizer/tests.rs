@@ -171,3 +171,33 @@ fn tables_of_token_vectors_get_the_ids_of_their_libraries() {
         }
     }
 }
+
+/// Pairs as transformers makes them: ids, cuts, and of which text each token is.
+#[test]
+fn pairs_are_those_of_transformers() {
+    #[derive(Deserialize)]
+    struct Pair {
+        question: String,
+        text: String,
+        input_ids: Vec<u32>,
+        second: usize,
+    }
+    let (mut cut, mut told_apart) = (0, 0);
+    for kind in ["bert", "bert-old", "roberta", "xlm-roberta"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cross-encoder").join(kind);
+        let model = ModelFolder::open(&folder).expect(kind);
+        let longest = model.max_tokens().expect("the tokenizer's settings say it");
+        let path = model.tokenizer().expect("a tokenizer");
+        let tokenizer = Tokenizer::open_for_pairs(&path, longest, false, &model.settings().tokens).expect(kind);
+        let cases: Vec<Pair> = serde_json::from_slice(&std::fs::read(folder.join("cases.json")).expect("cases")).expect("JSON");
+        for case in &cases {
+            let (ids, second) = tokenizer.pair(&case.question, &case.text).expect("a pair");
+            assert_eq!((&ids, second), (&case.input_ids, case.second), "{kind}: {:?} {:?}", case.question, case.text);
+            cut += usize::from(ids.len() == longest);
+            told_apart += usize::from(second < ids.len());
+        }
+        let error = Tokenizer::open_for_pairs(&path, 3, false, &model.settings().tokens).err().expect("no room for a pair");
+        assert_eq!(error.kind(), ErrorKind::Usage);
+    }
+    assert!(cut >= 12 && told_apart >= 20, "{cut} were cut, {told_apart} told apart");
+}

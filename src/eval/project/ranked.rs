@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::eval::SEED;
 use crate::metrics::{self, Judgements};
 use crate::progress::Job;
+use crate::search::filter::Filter;
 use crate::search::{Mode, Options, VectorIndex, Weights, search};
 use crate::store::{Chunk, Store};
 use crate::train::Projection;
@@ -111,9 +112,9 @@ impl Searched<'_> {
         third: Option<(&str, &dyn VectorIndex, &[f32])>,
     ) -> Result<Vec<String>> {
         let weights = self.joined.weights;
-        let (kinds, without) = (set.kinds.clone(), query.without.clone());
-        let options = Options { mode, limit: DEPTH, kinds, weights, without, ..Options::default() };
-        let ids: Vec<u64> = search(self.store, base, third, &query.text, &options)?.iter().map(|hit| hit.id).collect();
+        let (filter, without) = (Filter { kinds: set.kinds.clone(), ..Filter::default() }, query.without.clone());
+        let options = Options { mode, limit: DEPTH, filter, weights, without, ..Options::default() };
+        let ids: Vec<u64> = search(self.store, base, third, &query.text, &options, None)?.hits.iter().map(|hit| hit.id).collect();
         Ok(folded(query, &self.store.chunks_by_id(&ids)?, set.unit))
     }
 
@@ -255,11 +256,21 @@ impl Flat {
 
 impl VectorIndex for Flat {
     fn nearest(&self, query: &[f32], k: usize) -> Result<Vec<(u64, f32)>> {
+        self.nearest_of(query, k, |_| true)
+    }
+
+    fn nearest_among(&self, query: &[f32], k: usize, ids: &[u64]) -> Result<Vec<(u64, f32)>> {
+        let ids: BTreeSet<u64> = ids.iter().copied().collect();
+        self.nearest_of(query, k, |id| ids.contains(&id))
+    }
+}
+
+impl Flat {
+    fn nearest_of(&self, query: &[f32], k: usize, counts: impl Fn(u64) -> bool) -> Result<Vec<(u64, f32)>> {
         self.fits(query)?;
         let query = crate::eval::retrieval::direction(query);
-        let rows = self.numbers.chunks_exact(self.dimensions.max(1));
-        let mut scored: Vec<(u64, f32)> =
-            self.ids.iter().zip(rows).map(|(&id, row)| (id, crate::eval::retrieval::dot(&query, row))).collect();
+        let rows = self.ids.iter().zip(self.numbers.chunks_exact(self.dimensions.max(1))).filter(|(id, _)| counts(**id));
+        let mut scored: Vec<(u64, f32)> = rows.map(|(&id, row)| (id, crate::eval::retrieval::dot(&query, row))).collect();
         scored.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         scored.truncate(k);
         Ok(scored)

@@ -12,7 +12,7 @@
 
 use serde::Serialize;
 
-use super::{CalibrationPins, FilePins, FusionPins, IndexPins, Lock, Made, ModelPins, Setting, SourcePins};
+use super::{CalibrationPins, FilePins, FusionPins, IndexPins, Lock, Made, ModelPins, RerankerPins, Setting, SourcePins};
 
 /// How far a number of a vector that was computed anew may be off, as its root mean square. Measured with single precision: at most 1e-7
 /// between batches, 2e-7 between the runtimes.
@@ -64,6 +64,13 @@ impl Lock {
     pub fn differences(&self, found: &Lock, other_runtime: bool) -> Vec<Difference> {
         let mut out = Differ(Vec::new());
         model(&mut out, &self.model, &found.model);
+        match (&self.reranker, &found.reranker) {
+            (Some(here), Some(there)) => reranker(&mut out, here, there),
+            (here, there) => {
+                let identity = |pins: &Option<RerankerPins>| or_none(pins.as_ref().map(|pins| &pins.identity));
+                out.must("reranker.identity", identity(here), identity(there));
+            }
+        }
         out.must("recipe.sha256", &self.recipe.sha256, &found.recipe.sha256);
         self.runtime(&mut out, found, other_runtime);
         if let (Some(here), Some(there)) = (&self.calibration, &found.calibration) {
@@ -85,7 +92,14 @@ impl Lock {
     /// Like [`Lock::differences`] for the model's files alone, which can be hashed before anything is made of them.
     pub fn file_differences(&self, found: &[FilePins]) -> Vec<Difference> {
         let mut out = Differ(Vec::new());
-        files(&mut out, &self.model.files, found);
+        files(&mut out, "model", &self.model.files, found);
+        out.0
+    }
+
+    /// The same for the reranker's files; a lockfile that pins none has none.
+    pub fn reranker_file_differences(&self, found: &[FilePins]) -> Vec<Difference> {
+        let mut out = Differ(Vec::new());
+        files(&mut out, "reranker", self.reranker.as_ref().map_or(&[], |reranker| &reranker.files), found);
         out.0
     }
 
@@ -177,7 +191,7 @@ fn model(out: &mut Differ, here: &ModelPins, there: &ModelPins) {
     out.told("model.name", &here.name, &there.name);
     out.told("model.hub_id", or_none(here.hub_id.as_ref()), or_none(there.hub_id.as_ref()));
     out.told("model.revision", or_none(here.revision.as_ref()), or_none(there.revision.as_ref()));
-    files(out, &here.files, &there.files);
+    files(out, "model", &here.files, &there.files);
     out.must("model.identity", &here.identity, &there.identity);
     out.must("model.architecture", &here.architecture, &there.architecture);
     out.must("model.pooling", &here.pooling, &there.pooling);
@@ -189,11 +203,24 @@ fn model(out: &mut Differ, here: &ModelPins, there: &ModelPins) {
     out.must("model.document_prompt", format!("{:?}", here.document_prompt), format!("{:?}", there.document_prompt));
 }
 
-fn files(out: &mut Differ, here: &[FilePins], there: &[FilePins]) {
+fn reranker(out: &mut Differ, here: &RerankerPins, there: &RerankerPins) {
+    out.told("reranker.name", &here.name, &there.name);
+    out.told("reranker.hub_id", or_none(here.hub_id.as_ref()), or_none(there.hub_id.as_ref()));
+    out.told("reranker.revision", or_none(here.revision.as_ref()), or_none(there.revision.as_ref()));
+    files(out, "reranker", &here.files, &there.files);
+    out.must("reranker.identity", &here.identity, &there.identity);
+    out.must("reranker.architecture", &here.architecture, &there.architecture);
+    out.must("reranker.activation", &here.activation, &there.activation);
+    out.must("reranker.max_tokens", here.max_tokens.to_string(), there.max_tokens.to_string());
+    out.must("reranker.lower_case", here.lower_case.to_string(), there.lower_case.to_string());
+}
+
+/// `of` is the model's field.
+fn files(out: &mut Differ, of: &str, here: &[FilePins], there: &[FilePins]) {
     for file in here {
-        let field = |what: &str| format!("model.files.{}.{what}", file.path);
+        let field = |what: &str| format!("{of}.files.{}.{what}", file.path);
         match there.iter().find(|other| other.path == file.path) {
-            None => out.must(&format!("model.files.{}", file.path), &file.sha256, "no such file"),
+            None => out.must(&format!("{of}.files.{}", file.path), &file.sha256, "no such file"),
             Some(other) => {
                 out.must(&field("size"), file.size.to_string(), other.size.to_string());
                 out.must(&field("sha256"), &file.sha256, &other.sha256);
@@ -201,7 +228,7 @@ fn files(out: &mut Differ, here: &[FilePins], there: &[FilePins]) {
         }
     }
     for other in there.iter().filter(|other| !here.iter().any(|file| file.path == other.path)) {
-        out.must(&format!("model.files.{}", other.path), "no such file", &other.sha256);
+        out.must(&format!("{of}.files.{}", other.path), "no such file", &other.sha256);
     }
 }
 

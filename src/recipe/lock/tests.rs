@@ -60,6 +60,17 @@ fn sample() -> Lock {
             document_prompt: String::new(),
             files: vec![file("config.json", '1'), file("model.safetensors", '2')],
         },
+        reranker: Some(RerankerPins {
+            name: "r".into(),
+            hub_id: Some("o/r".into()),
+            revision: Some("main".into()),
+            identity: hash('5'),
+            architecture: "bert".into(),
+            activation: "sigmoid".into(),
+            max_tokens: 512,
+            lower_case: false,
+            files: vec![file("config.json", '6'), file("model.safetensors", '7')],
+        }),
         runtime: RuntimePins {
             name: "onnx".into(),
             version: "1.31.0".into(),
@@ -196,6 +207,17 @@ fn every_field_has_its_place_in_the_rule() {
         "/model/files/1/path",
         "/model/files/1/size",
         "/model/files/1/sha256",
+        "/reranker/identity",
+        "/reranker/architecture",
+        "/reranker/activation",
+        "/reranker/max_tokens",
+        "/reranker/lower_case",
+        "/reranker/files/0/path",
+        "/reranker/files/0/size",
+        "/reranker/files/0/sha256",
+        "/reranker/files/1/path",
+        "/reranker/files/1/size",
+        "/reranker/files/1/sha256",
         "/runtime/name",
         "/runtime/version",
         "/runtime/precision",
@@ -217,6 +239,9 @@ fn every_field_has_its_place_in_the_rule() {
         "/model/name",
         "/model/hub_id",
         "/model/revision",
+        "/reranker/name",
+        "/reranker/hub_id",
+        "/reranker/revision",
         "/runtime/device",
         "/calibration/chosen/runtime",
         "/calibration/chosen/threads",
@@ -305,6 +330,24 @@ fn a_lockfile_from_before_fusion_was_chosen_is_read_and_holds() {
     assert!(!text.contains("fusion"));
     assert_eq!(parse(text.as_bytes()).expect("an older lockfile"), old);
     assert!(old.differences(&sample(), false).is_empty() && sample().differences(&old, false).is_empty());
+}
+
+#[test]
+fn a_reranker_is_pinned_where_there_is_one() {
+    let without = Lock { reranker: None, ..sample() };
+    let text = String::from_utf8(without.to_bytes().expect("bytes")).expect("text");
+    assert!(!text.contains("reranker"));
+    assert_eq!(parse(text.as_bytes()).expect("a lockfile without one"), without);
+    for (here, there) in [(&without, &sample()), (&sample(), &without)] {
+        let wrong: Vec<String> = here.differences(there, false).into_iter().filter(|d| d.must_match).map(|d| d.field).collect();
+        assert_eq!(wrong, ["reranker.identity"]);
+    }
+    let found = [FilePins { path: "config.json".into(), size: 10, sha256: hash('6') }];
+    let fields: Vec<String> = sample().reranker_file_differences(&found).into_iter().map(|d| d.field).collect();
+    assert_eq!(fields, ["reranker.files.model.safetensors"]);
+    let mut broken = sample();
+    broken.reranker.as_mut().expect("one").files.swap(0, 1);
+    assert_eq!(parse(&broken.to_bytes().expect("bytes")).expect_err("out of order").kind(), ErrorKind::Corrupt);
 }
 
 #[test]

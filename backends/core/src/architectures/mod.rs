@@ -1,6 +1,7 @@
 //! The model families, each one file, dispatched on `model_type` of `config.json`.
 
 mod bert;
+mod classifier;
 mod distilbert;
 #[cfg(feature = "conformance")]
 mod fictitious;
@@ -31,10 +32,14 @@ use post_norm::PostNormEncoder;
 use pre_norm::PreNormDecoder;
 use static_table::StaticTable;
 
+pub(crate) use classifier::Classifier;
+
 /// An encoder with its parameters found and checked.
 pub struct Architecture {
     model_type: &'static str,
     encoder: Encoder,
+    /// Rows are of two texts.
+    pairs: bool,
 }
 
 /// The shapes of encoders; families share one where only names and parts differ.
@@ -94,11 +99,22 @@ pub(crate) fn load(config: &Value, path: &Path, weights: &Weights) -> Result<Arc
             hint: Some(format!("supported are {}", supported.join(", "))),
         });
     };
-    let architecture = Architecture { model_type, encoder: load(config, path, weights)? };
+    let architecture = Architecture { model_type, encoder: load(config, path, weights)?, pairs: false };
     if architecture.max_tokens() == 0 || architecture.vocabulary() == 0 {
         return Err(EngineError::model(path, "the config leaves no room for a token (max_position_embeddings, vocab_size)"));
     }
     Ok(architecture)
+}
+
+/// Finds the family of a config that reads two texts together, and the head that gives one number for them; both are checked.
+pub(crate) fn load_classifier(config: &Value, path: &Path, weights: &Weights) -> Result<(Architecture, Classifier)> {
+    let classifier = Classifier::load(config, path, weights)?;
+    let architecture = Architecture { pairs: true, ..load(config, path, weights)? };
+    let (of_head, hidden) = (classifier.output.weight.shape()[1], architecture.hidden());
+    if of_head != hidden {
+        return Err(EngineError::model(path, format!("the classifier takes {of_head} numbers and the encoder gives {hidden}")));
+    }
+    Ok((architecture, classifier))
 }
 
 impl Architecture {
@@ -141,7 +157,7 @@ impl Architecture {
     /// after the last layer's keys and values nothing is computed for the others.
     pub(crate) fn forward<O: Ops>(&self, ops: &mut O, only: Option<Token>) -> Result<O::Tensor> {
         match &self.encoder {
-            Encoder::PostNorm(encoder) => encoder.forward(ops, only),
+            Encoder::PostNorm(encoder) => encoder.forward(ops, self.pairs, only),
             Encoder::ModernBert(encoder) => encoder.forward(ops, only),
             Encoder::PreNorm(decoder) => decoder.forward(ops, only),
             Encoder::Static(table) => table.forward(ops, only),

@@ -11,7 +11,7 @@ pub(super) struct PostNormEncoder {
     pub facts: Facts,
     pub tokens: Param,
     pub positions: Option<Positions>,
-    /// The token-type table, of which only type 0 occurs when one text is embedded.
+    /// The token-type table, of which only type 0 occurs where a row is one text.
     pub token_types: Option<Param>,
     pub norm: LayerNorm,
     /// What every layer's attention adds to its scores.
@@ -36,15 +36,21 @@ pub(super) struct Layer {
 }
 
 impl PostNormEncoder {
-    pub fn forward<O: Ops>(&self, ops: &mut O, only: Option<Token>) -> Result<O::Tensor> {
+    /// `pairs`: rows are of two texts, whose tokens have types of their own where the model has them.
+    pub fn forward<O: Ops>(&self, ops: &mut O, pairs: bool, only: Option<Token>) -> Result<O::Tensor> {
         let mut x = ops.token_embedding(&self.tokens, None)?;
         if let Some(Positions { table, first }) = &self.positions {
             let positions = ops.position_embedding(table, *first)?;
             x = ops.add(&x, &positions)?;
         }
-        if let Some(token_types) = &self.token_types {
-            x = ops.add_row(&x, token_types, 0)?;
-        }
+        x = match &self.token_types {
+            Some(types) if pairs && types.shape()[0] > 1 => {
+                let segments = ops.segment_embedding(types)?;
+                ops.add(&x, &segments)?
+            }
+            Some(types) => ops.add_row(&x, types, 0)?,
+            None => x,
+        };
         x = ops.layer_norm(&x, None, &self.norm)?;
         let bias = match (&self.bias, self.layers.first()) {
             (Some(bias), Some(layer)) => Some(ops.attention_bias(bias, layer.attention.attention.heads)?),

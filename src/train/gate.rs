@@ -222,7 +222,8 @@ fn measure(verdict: &mut Verdict, trial: &Trial<'_>, asked: &[Asked<'_>], job: J
     let fused = trial.fuse.zip(trial.lexical);
     let depth = if fused.is_some() { FUSED_DEPTH } else { CUT };
     let ranked = |depth: usize, map: Map<'_>| -> Result<Rankings> {
-        let all: Result<Vec<Rankings>> = asked.iter().map(|asked| Ok(found(asked.questions.rank_to(depth, vectors, map, map, job)?))).collect();
+        let all: Result<Vec<Rankings>> =
+            asked.iter().map(|asked| Ok(found(asked.questions.rank_to(depth, vectors, map, map, job)?))).collect();
         job.progress.advance(1);
         Ok(all?.concat())
     };

@@ -127,10 +127,10 @@ fn help_of_scry() {
     --- stdout
     Search the project
 
-    Usage: patina scry [OPTIONS] <QUESTION>...
+    Usage: patina scry [OPTIONS] [QUESTION]...
 
     Arguments:
-      <QUESTION>...  The question, in plain words
+      [QUESTION]...  The question, in plain words
 
     Options:
           --mode <MODE>          How to search: hybrid (words and vectors fused), vector, or lexical

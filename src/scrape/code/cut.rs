@@ -144,7 +144,19 @@ impl<'a> Cutter<'a> {
     }
 
     fn flush(&mut self, group: Group<'_>, title: &str) {
-        let Some(cut) = group.rows.and_then(|rows| join(&self.lines[rows.0..rows.1])) else { return };
+        let Some(rows) = group.rows else { return };
+        // The end of a block whose last definition was cut: it goes with what stands before it.
+        if let Some(last) = self.pieces.last_mut()
+            && group.names.is_empty()
+            && self.before[rows.1] - self.before[rows.0] < CRUMB_CHARS
+            && let Some(end) = join(&self.lines[(last.end_line as usize).min(rows.0)..rows.1])
+        {
+            last.text.push('\n');
+            last.text.push_str(&end.text);
+            last.end_line = end.end_line;
+            return;
+        }
+        let Some(cut) = join(&self.lines[rows.0..rows.1]) else { return };
         let mut title = title.to_owned();
         if !group.names.is_empty() {
             title.push_str(" > ");

@@ -143,8 +143,11 @@ pub(super) struct Ground<'a> {
     pub content_hash: &'a str,
     pub embeddings: &'a Embeddings,
     /// Vectors of texts that are asked with, in their order.
-    pub embed: &'a dyn Fn(&[String]) -> Result<Vec<Vec<f32>>>,
+    pub embed: &'a Embed<'a>,
 }
+
+/// Texts to their vectors.
+type Embed<'a> = dyn Fn(&[String]) -> Result<Vec<Vec<f32>>> + 'a;
 
 /// The hash of everything that a projection depends on.
 pub(super) fn inputs(plan: &ProjectionPlan, fingerprint: &str, store: &Store) -> Result<String> {

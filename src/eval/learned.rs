@@ -186,7 +186,7 @@ pub fn evaluate(set: &BeirSet, taught: &BeirSet, engine: EngineReport, embedder:
     let answers: BTreeSet<usize> = class.pairs.iter().map(|pair| pair.positive).collect();
     let is_fresh = |query: &Query| !query.judged.iter().any(|(document, grade)| *grade > 0 && answers.contains(&(*document as usize)));
     let fresh: Vec<usize> = (0..set.queries.len()).filter(|&at| is_fresh(&set.queries[at])).collect();
-    let fresh_gain = match fresh.is_empty() {
+    let fresh_gain: Option<Figure> = match fresh.is_empty() {
         true => None,
         false => {
             let of = |system: usize| -> Vec<f64> { fresh.iter().map(|&at| ndcg[system][at]).collect() };
@@ -202,7 +202,7 @@ pub fn evaluate(set: &BeirSet, taught: &BeirSet, engine: EngineReport, embedder:
         trained_on: taught.split.clone(),
         engine,
         files: [set.files.clone(), taught.files.clone()],
-        verdict: verdict(&gain, &settings[chosen].gain, set.queries.len(), fresh_gain.as_ref().map(|gain: &Figure| (fresh.len(), gain))),
+        verdict: verdict(&gain, &settings[chosen].gain, set.queries.len(), fresh_gain.as_ref().map(|gain| (fresh.len(), gain))),
         ground,
         settings,
         chosen,

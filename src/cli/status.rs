@@ -210,7 +210,8 @@ fn text(status: &Status, style: &Style) -> String {
             let kinds: Vec<String> = counts.chunks.iter().map(|(kind, n)| format!("{} {}", count(*n), kind.name())).collect();
             out += &format!("chunks       {} ({})\n", count(counts.chunks_total()), kinds.join(", "));
             if counts.symbols > 0 {
-                out += &format!("code         {} symbols, {} calls\n", count(counts.symbols), count(counts.calls));
+                let (symbols, calls) = (plural(counts.symbols as usize, "symbol"), plural(counts.calls as usize, "call"));
+                out += &format!("code         {symbols}, {calls}\n");
             }
             if let Some(last) = &counts.last_scrape {
                 out += &format!("scraped      {last}\n");

@@ -30,8 +30,8 @@ pub(super) use made::made_by;
 pub const CODE_CHARS: usize = 1_500;
 /// A larger source file is not parsed, in bytes.
 pub const PARSE_BYTES: usize = 1 << 20;
-/// A parse that takes longer is given up. Usual is a megabyte in a tenth of it.
-pub const PARSE_TIME: Duration = Duration::from_secs(5);
+/// A parse that takes longer is given up. Usual are some megabytes in that time.
+pub const PARSE_TIME: Duration = Duration::from_secs(2);
 /// The part of a file's bytes that the grammar may not understand.
 pub const MAX_ERROR_SHARE: f64 = 0.3;
 /// Symbols of one file.

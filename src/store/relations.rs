@@ -74,6 +74,9 @@ pub struct Related {
     pub lines: Vec<u32>,
 }
 
+/// What the calls between two symbols have in common: the other one, the file, the name, and how they were understood.
+type Between = (Option<u64>, String, String, Resolution);
+
 impl Store {
     /// What changes with a file: commits of at most [`CO_CHANGE_MAX_FILES`] files that touch it are looked at.
     pub fn companions(&self, path: &str) -> Result<Companions> {
@@ -148,7 +151,11 @@ impl Store {
         let place = |path: &str| path.rsplit_once('.').map_or(path.to_owned(), |(stem, _)| stem.to_owned());
         let own = place(&of.path);
         let named = self.symbols_named(&of.qualified)?;
-        Ok(named.into_iter().filter(|symbol| symbol.qualified == of.qualified && place(&symbol.path) == own).map(|symbol| symbol.id).collect())
+        Ok(named
+            .into_iter()
+            .filter(|symbol| symbol.qualified == of.qualified && place(&symbol.path) == own)
+            .map(|symbol| symbol.id)
+            .collect())
     }
 
     fn follow(
@@ -164,18 +171,19 @@ impl Store {
             let mut level: Vec<Related> = Vec::new();
             for from in &edge {
                 // Calls between the same two are one.
-                let mut grouped: BTreeMap<(Option<u64>, String, String, Resolution), (Call, usize, Vec<u32>)> = BTreeMap::new();
+                let mut grouped: BTreeMap<Between, Related> = BTreeMap::new();
                 for (other, call, candidates) in near(self, from)? {
-                    let key = (other, call.path.clone(), call.name.clone(), call.resolution);
-                    let line = call.line;
-                    grouped.entry(key).or_insert_with(|| (call, candidates, Vec::new())).2.push(line);
+                    let Call { name, receiver, resolution, path, line, .. } = call;
+                    let key = (other, path.clone(), name.clone(), resolution);
+                    let related =
+                        || Related { depth, symbol: None, of: from.id, name, receiver, resolution, candidates, path, lines: Vec::new() };
+                    grouped.entry(key).or_insert_with(related).lines.push(line);
                 }
-                for ((other, path, name, resolution), (call, candidates, mut lines)) in grouped {
-                    let symbol = self.symbols_by_id(&other.into_iter().collect::<Vec<_>>())?.pop();
-                    lines.sort_unstable();
-                    lines.dedup();
-                    let receiver = call.receiver;
-                    level.push(Related { depth, symbol, of: from.id, name, receiver, resolution, candidates, path, lines });
+                for ((other, ..), mut related) in grouped {
+                    related.symbol = self.symbols_by_id(&other.into_iter().collect::<Vec<_>>())?.pop();
+                    related.lines.sort_unstable();
+                    related.lines.dedup();
+                    level.push(related);
                 }
             }
             level.sort_by(|a, b| {

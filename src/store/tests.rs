@@ -62,7 +62,7 @@ fn commit(hash: &str, date: &str, files: &[String]) -> Source {
             hash: hash.to_owned(),
             date,
             commit: Some(commit),
-        code: None,
+            code: None,
             pieces: vec![piece],
         },
     }

@@ -125,12 +125,18 @@ fn help_of_scry() {
     --- stdout
     Search the project
 
-    Usage: patina scry [OPTIONS] <QUESTION>...
+    Usage: patina scry [OPTIONS] [QUESTION]...
 
     Arguments:
-      <QUESTION>...  The question, in plain words
+      [QUESTION]...  The question, in plain words
 
     Options:
+          --file <PATH>        In place of a question: what changes together with this file, by the git
+                               history
+          --callers <NAME>     In place of a question: who calls this function, such as open,
+                               Store::open or store/open.rs:open
+          --callees <NAME>     In place of a question: whom this function calls
+          --depth <N>          With --callers and --callees: how many calls away [default: 1]
           --mode <MODE>        How to search: hybrid (words and vectors fused), vector, or lexical
                                (words only; needs no model) [default: hybrid]
           --projection <NAME>  Search with this projection; published ones join hybrid search by

@@ -33,6 +33,7 @@ fn another_model_in_the_recipe() {
     model        ./other/, 64 dimensions
     runtime      ONNX Runtime (it runs on every platform)
     chunks       3 (0 session, 0 commit, 2 document, 1 code)
+    code         1 symbol, 1 call
     scraped      [TIME]
     vectors      missing for 3 chunks: run `patina oxidize`
     index        missing (there is no index yet): run `patina oxidize`
@@ -85,6 +86,7 @@ fn scraped_and_not_oxidized() {
     model        ./model/, 64 dimensions
     runtime      ONNX Runtime (it runs on every platform)
     chunks       4 (0 session, 0 commit, 3 document, 1 code)
+    code         1 symbol, 1 call
     scraped      [TIME]
     vectors      missing for 1 chunk: run `patina oxidize`
     index        stale (the index is older than what was scraped): run `patina oxidize`

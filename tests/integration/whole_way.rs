@@ -167,6 +167,7 @@ fn from_init_to_an_answer() {
     model        all-MiniLM-L6-v2, 384 dimensions
     runtime      ONNX Runtime (it runs on every platform)
     chunks       11 (4 session, 1 commit, 5 document, 1 code)
+    code         1 symbol, 3 calls
     scraped      [TIME]
     index        up to date
     projection   semantic: up to date

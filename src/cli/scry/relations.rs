@@ -190,16 +190,18 @@ fn symbol(store: &Store, name: &str) -> Result<Symbol> {
 
 fn unknown_name(store: &Store, name: &str) -> Result<Error> {
     if store.counts()?.symbols == 0 {
-        return Ok(Error::missing("nothing is known about functions and calls here").at(store.path()).hint(
-            "run `patina scrape`; if it was run, no file of the project is in a language that Patina has a grammar for",
-        ));
+        return Ok(Error::missing("nothing is known about functions and calls here")
+            .at(store.path())
+            .hint("run `patina scrape`; if it was run, no file of the project is in a language that Patina has a grammar for"));
     }
     let last = name.rsplit([':', '.', '#', '/']).next().unwrap_or(name);
     let error = Error::missing(format!("no function, type or macro of the project is called {name}"));
     let names = store.symbol_names()?;
     Ok(match closest(last, names.iter().map(String::as_str)).filter(|nearest| *nearest != last) {
         Some(nearest) => error.hint(format!("did you mean {nearest}?")),
-        None if names.iter().any(|known| known == last) => error.hint(format!("there is {last} elsewhere: try it without what stands before it")),
+        None if names.iter().any(|known| known == last) => {
+            error.hint(format!("there is {last} elsewhere: try it without what stands before it"))
+        }
         None => error.hint("what is new is known after `patina scrape`"),
     })
 }

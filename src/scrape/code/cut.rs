@@ -6,9 +6,9 @@ use super::by_lines::joint;
 use super::outline::Item;
 use crate::store::Piece;
 
-/// Two neighbours that both have this many characters are two chunks.
+/// Neighbours are joined until they have this many characters.
 const SMALL_CHARS: usize = 500;
-/// What is smaller never stands alone beside something: a line that opens a block, or ends it.
+/// What is smaller joins a chunk that has enough too: a line that opens a block, or ends it.
 const CRUMB_CHARS: usize = 120;
 /// A definition may be longer than [`CODE_CHARS`] by a part of this many before it is cut.
 const SLACK: usize = 5;
@@ -83,7 +83,7 @@ impl<'a> Cutter<'a> {
                 continue;
             }
             let full = gathered + size > if size < CRUMB_CHARS { CODE_CHARS + CODE_CHARS / SLACK } else { CODE_CHARS };
-            if group.rows.is_some() && (full || (gathered >= SMALL_CHARS && size >= SMALL_CHARS)) {
+            if group.rows.is_some() && (full || (gathered >= SMALL_CHARS && size >= CRUMB_CHARS)) {
                 self.flush(std::mem::take(&mut group), title);
             }
             group.rows = Some((group.rows.map_or(unit.rows.0, |rows| rows.0), unit.rows.1));
@@ -144,7 +144,19 @@ impl<'a> Cutter<'a> {
     }
 
     fn flush(&mut self, group: Group<'_>, title: &str) {
-        let Some(cut) = group.rows.and_then(|rows| join(&self.lines[rows.0..rows.1])) else { return };
+        let Some(rows) = group.rows else { return };
+        // The end of a block whose last definition was cut: it goes with what stands before it.
+        if let Some(last) = self.pieces.last_mut()
+            && group.names.is_empty()
+            && self.before[rows.1] - self.before[rows.0] < CRUMB_CHARS
+            && let Some(end) = join(&self.lines[(last.end_line as usize).min(rows.0)..rows.1])
+        {
+            last.text.push('\n');
+            last.text.push_str(&end.text);
+            last.end_line = end.end_line;
+            return;
+        }
+        let Some(cut) = join(&self.lines[rows.0..rows.1]) else { return };
         let mut title = title.to_owned();
         if !group.names.is_empty() {
             title.push_str(" > ");

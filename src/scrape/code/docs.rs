@@ -30,7 +30,9 @@ pub(super) fn plain(comment: &str) -> String {
         if line.starts_with("* ") || line == "*" || line == "*/" || line == "**/" {
             line = &line[1..];
         }
-        line = line.trim_start_matches('#').trim_start_matches("| ");
+        line = line.trim_start_matches('#');
+        // Haddock.
+        line = line.trim_start().strip_prefix("| ").unwrap_or(line);
         for close in ["*/", "\"\"\"", "-}", "]]"] {
             line = line.strip_suffix(close).unwrap_or(line);
         }
@@ -86,7 +88,9 @@ mod tests {
     #[test]
     fn rulers_are_no_documentation() {
         let docs = Docs::Marked(&["///", "/**"]);
-        for (comment, expected) in [("/// a", true), ("///", true), ("////", false), ("/** a */", true), ("/*** a */", false), ("// a", false)] {
+        for (comment, expected) in
+            [("/// a", true), ("///", true), ("////", false), ("/** a */", true), ("/*** a */", false), ("// a", false)]
+        {
             assert_eq!(is_doc(docs, comment), expected, "{comment}");
         }
     }

@@ -40,9 +40,14 @@ fn declarator(mut node: Node<'_>, text: &str) -> Option<Named> {
             }
             _ => {}
         }
-        node = node.child_by_field_name("declarator").or_else(|| children(node).find(|child| child.kind().ends_with("declarator")))?;
+        node = inner_declarator(node)?;
     }
     None
+}
+
+/// The declarator in a declarator; a reference has it without a field.
+fn inner_declarator(node: Node<'_>) -> Option<Node<'_>> {
+    node.child_by_field_name("declarator").or_else(|| children(node).find(|child| child.kind().ends_with("declarator")))
 }
 
 /// Whether a chain of declarators declares a function.
@@ -54,7 +59,7 @@ pub(super) fn declares_function(node: Node<'_>) -> bool {
                 // `int (*f)(int)` declares a variable.
                 return !children(inner).any(|child| child.kind() == "parenthesized_declarator");
             }
-            Some(inner) => node = inner.child_by_field_name("declarator"),
+            Some(inner) => node = inner_declarator(inner),
             None => return false,
         }
     }
@@ -64,9 +69,19 @@ pub(super) fn declares_function(node: Node<'_>) -> bool {
 /// What a call calls: receiver and name.
 pub(super) fn of_call(rule: &Callee, node: Node<'_>, text: &str, language: &Language) -> Option<(String, String)> {
     let marks = matches!(language.name, "ruby" | "elixir");
+    // `of[T]` names a function there, and elsewhere what a list holds.
+    let in_brackets = matches!(language.name, "scala" | "go");
+    let bare = |expression: &'_ str| match expression.split_once('[') {
+        Some((before, _)) if in_brackets && expression.ends_with(']') && !before.is_empty() => before.len(),
+        _ => expression.len(),
+    };
+    let parts_of = |node: Node<'_>| {
+        let expression = text_of(node, text);
+        parts(&expression[..bare(expression)], marks)
+    };
     match rule {
-        Callee::Field(field) => parts(text_of(node.child_by_field_name(field)?, text), marks),
-        Callee::Child(kinds) => parts(text_of(children(node).find(|child| kinds.contains(&child.kind()))?, text), marks),
+        Callee::Field(field) => parts_of(node.child_by_field_name(field)?),
+        Callee::Child(kinds) => parts_of(children(node).find(|child| kinds.contains(&child.kind()))?),
         Callee::Parts(receiver, name) => {
             let (_, name) = parts(text_of(node.child_by_field_name(name)?, text), marks)?;
             let receiver = match node.child_by_field_name(receiver) {
@@ -93,7 +108,9 @@ pub(super) fn parts(expression: &str, marks: bool) -> Option<(String, String)> {
     let receiver = if let Some(rest) = before.strip_suffix("::") {
         let path = path(rest);
         if path.is_empty() { String::new() } else { format!("{path}::") }
-    } else if let Some(rest) = before.strip_suffix("->").or(before.strip_suffix('.')).or(before.strip_suffix(':')).or(before.strip_suffix('\\')) {
+    } else if let Some(rest) =
+        before.strip_suffix("->").or(before.strip_suffix('.')).or(before.strip_suffix(':')).or(before.strip_suffix('\\'))
+    {
         path(rest.trim_end_matches(['?', '!', '&']))
     } else {
         String::new()

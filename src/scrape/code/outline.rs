@@ -142,7 +142,8 @@ impl Reader<'_> {
         if role.attribute {
             let before = adjacent(level.before, rows.0);
             level.before = Some(Before { rows: (before.map_or(rows.0, |b| b.rows.0), rows.1), docs: before.and_then(|b| b.docs) });
-            return None;
+            // A decorator calls; what Rust has in an attribute is no call.
+            return self.language.tokens.is_none().then_some(inside);
         }
         let before = adjacent(level.before.take(), rows.0);
         // Not yet used up by a definition: a wrapper hands it on.
@@ -153,6 +154,9 @@ impl Reader<'_> {
         };
         if role.wrapper {
             inside.wrapped = Some(outer);
+        } else if role.define.is_none() {
+            // What groups others (a list of declarations) hands on to the first of them.
+            inside.before = before;
         }
         if let Some(item) = role.define.and_then(|first| self.define(first, node, level.item, outer)) {
             inside.item = Some(item);
@@ -230,7 +234,9 @@ impl Reader<'_> {
             Some(SymbolKind::Function) if in_type || !within.is_empty() => Some(SymbolKind::Method),
             kind => kind,
         };
-        let mut qualified = parent.map(|parent| parent.qualified.clone()).unwrap_or_default();
+        // `typedef struct line { ... } line_t;` defines both, and not one in the other.
+        let scope = parent.filter(|parent| parent.kind != Some(SymbolKind::Type));
+        let mut qualified = scope.map(|scope| scope.qualified.clone()).unwrap_or_default();
         for part in [&within, &name] {
             if !part.is_empty() {
                 if !qualified.is_empty() {
@@ -239,7 +245,7 @@ impl Reader<'_> {
                 qualified.push_str(part);
             }
         }
-        let signature = self.signature(node);
+        let signature = self.signature(node, kind);
         let label = match kind {
             Some(_) if within.is_empty() => name.clone(),
             Some(_) => format!("{within}{joint}{name}"),
@@ -273,8 +279,8 @@ impl Reader<'_> {
         Some(self.out.items.len() - 1)
     }
 
-    /// What stands before the body, on one line.
-    fn signature(&self, node: Node<'_>) -> String {
+    /// What stands before the body, on one line; the first line of what has no body and is no function.
+    fn signature(&self, node: Node<'_>, kind: Option<SymbolKind>) -> String {
         let mut start = node.start_byte();
         let mut first = node.child(0);
         while let Some(child) = first.filter(|child| self.is_attribute(*child)) {
@@ -286,8 +292,15 @@ impl Reader<'_> {
             start = children(modifiers).take_while(|child| self.is_attribute(*child)).last().map_or(start, |last| last.end_byte());
         }
         let body = self.language.bodies.iter().find_map(|field| body(node, field));
-        let end = body.map_or(node.end_byte(), |body| body.start_byte());
-        let words = self.text.get(start..end.max(start)).unwrap_or_default();
+        let mut end = body.map_or(node.end_byte(), |body| body.start_byte());
+        // `def f(): # so` has a comment between the two.
+        if let Some(comment) = children(node).find(|child| self.grammar.role(*child).comment && child.start_byte() > start) {
+            end = end.min(comment.start_byte());
+        }
+        let mut words = self.text.get(start..end.max(start)).unwrap_or_default().trim_start();
+        if body.is_none() && !matches!(kind, Some(SymbolKind::Function | SymbolKind::Method)) {
+            words = words.lines().next().unwrap_or_default();
+        }
         // Of a long definition without a body no more than can be kept.
         let words = &words[..words.floor_char_boundary(SIGNATURE_CHARS * 8)];
         let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -358,7 +371,8 @@ fn applies(define: &Define, node: Node<'_>, in_function: bool) -> bool {
 
 /// The body of a definition: in the field, or in the field of the value that it is given.
 fn body<'t>(node: Node<'t>, field: &str) -> Option<Node<'t>> {
-    let value = || node.child_by_field_name("value").and_then(|value| value.child_by_field_name(field));
+    let given = || node.child_by_field_name("value").or_else(|| node.child_by_field_name("right"));
+    let value = || given().and_then(|value| value.child_by_field_name(field));
     node.child_by_field_name(field).or_else(value).or_else(|| children(node).find(|child| child.kind() == field))
 }
 

@@ -41,7 +41,7 @@ impl Store {
     pub fn calls(&self) -> Result<Vec<Call>> {
         let (symbols, imports) = (self.symbols()?, self.imports()?);
         let names = Names::new(&symbols, &imports);
-        let mut calls = self.rows(&format!("{CALL} ORDER BY c.file, c.ordinal"), [], |row| Ok(site(&names, raw(row)?).call))?;
+        let mut calls = self.rows(&format!("{CALL} ORDER BY c.file, c.ordinal"), [], |row| Ok(call(&names, raw(row)?)))?;
         calls.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(calls)
     }
@@ -139,18 +139,19 @@ impl Store {
 }
 
 fn site(names: &Names<'_>, raw: Raw) -> CallSite {
-    let resolved = names.resolve(&raw);
-    CallSite {
-        candidates: resolved.candidates.iter().map(|symbol| symbol.id).collect(),
-        call: Call {
-            caller: raw.caller,
-            callee: resolved.callee.map(|symbol| symbol.id),
-            resolution: resolved.resolution,
-            name: raw.name,
-            receiver: raw.receiver,
-            path: raw.path,
-            line: raw.line,
-        },
+    CallSite { candidates: names.candidates(&raw).map(|symbol| symbol.id).collect(), call: call(names, raw) }
+}
+
+fn call(names: &Names<'_>, raw: Raw) -> Call {
+    let (resolution, callee) = names.resolve(&raw);
+    Call {
+        caller: raw.caller,
+        callee: callee.map(|symbol| symbol.id),
+        resolution,
+        name: raw.name,
+        receiver: raw.receiver,
+        path: raw.path,
+        line: raw.line,
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! The order of trust: what stands before the name (`self`, a type, a module), the same file by scope, what the file imports, the same package,
 //! the only one of the project. A name that is imported from elsewhere, or called on a type that the project does not have, means nothing
-//! of the project, however unique the name is in it.
+//! of the project, however unique the name is in it. A function that is imported under another name is not followed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::{Import, Resolution, Symbol, SymbolKind};
 
@@ -31,15 +31,140 @@ const FOLDER_IS_PACKAGE: &[&str] = &["go", "java", "kotlin", "scala", "swift", "
 
 /// Methods that standard libraries have on their types: called on a value of an unknown type they say nothing.
 const COMMON: &[&str] = &[
-    "add", "all", "and_then", "any", "append", "apply", "as_bytes", "as_ref", "as_str", "at", "begin", "bind", "borrow", "build", "bytes",
-    "call", "chars", "clear", "clone", "close", "cmp", "collect", "concat", "contains", "copy", "count", "delete", "dump", "each", "empty",
-    "encode", "end", "enumerate", "eq", "equals", "err", "error", "exists", "expect", "extend", "filter", "find", "finish", "first",
-    "flush", "fmt", "fold", "forEach", "format", "from", "get", "hash", "hashCode", "id", "indexOf", "info", "init", "insert", "into", "is_empty",
-    "isEmpty", "items", "iter", "join", "key", "keys", "kind", "last", "len", "length", "lines", "load", "lock", "log", "map", "matches", "max",
-    "message", "min", "name", "new", "next", "ok", "open", "parse", "path", "peek", "pop", "position", "print", "push", "put", "read", "recv",
-    "reduce", "remove", "replace", "reset", "reverse", "run", "send", "set", "size", "skip", "slice", "some", "sort", "split", "start",
-    "starts_with", "startsWith", "stop", "strip", "sub", "substring", "sum", "swap", "take", "text", "then", "to_owned", "to_string",
-    "toString", "trim", "type", "unwrap", "update", "value", "values", "wait", "warn", "with", "write", "zip",
+    "add",
+    "all",
+    "and_then",
+    "any",
+    "append",
+    "apply",
+    "as_bytes",
+    "as_ref",
+    "as_str",
+    "at",
+    "begin",
+    "bind",
+    "borrow",
+    "build",
+    "bytes",
+    "call",
+    "chars",
+    "clear",
+    "clone",
+    "close",
+    "cmp",
+    "collect",
+    "concat",
+    "contains",
+    "copy",
+    "count",
+    "delete",
+    "dump",
+    "each",
+    "empty",
+    "encode",
+    "end",
+    "enumerate",
+    "eq",
+    "equals",
+    "err",
+    "error",
+    "exists",
+    "expect",
+    "extend",
+    "filter",
+    "find",
+    "finish",
+    "first",
+    "flush",
+    "fmt",
+    "fold",
+    "forEach",
+    "format",
+    "from",
+    "get",
+    "hash",
+    "hashCode",
+    "id",
+    "indexOf",
+    "info",
+    "init",
+    "insert",
+    "into",
+    "is_empty",
+    "isEmpty",
+    "items",
+    "iter",
+    "join",
+    "key",
+    "keys",
+    "kind",
+    "last",
+    "len",
+    "length",
+    "lines",
+    "load",
+    "lock",
+    "log",
+    "map",
+    "matches",
+    "max",
+    "message",
+    "min",
+    "name",
+    "new",
+    "next",
+    "ok",
+    "open",
+    "parse",
+    "path",
+    "peek",
+    "pop",
+    "position",
+    "print",
+    "push",
+    "put",
+    "read",
+    "recv",
+    "reduce",
+    "remove",
+    "replace",
+    "reset",
+    "reverse",
+    "run",
+    "send",
+    "set",
+    "size",
+    "skip",
+    "slice",
+    "some",
+    "sort",
+    "split",
+    "start",
+    "starts_with",
+    "startsWith",
+    "stop",
+    "strip",
+    "sub",
+    "substring",
+    "sum",
+    "swap",
+    "take",
+    "text",
+    "then",
+    "to_owned",
+    "to_string",
+    "toString",
+    "trim",
+    "type",
+    "unwrap",
+    "update",
+    "value",
+    "values",
+    "wait",
+    "warn",
+    "with",
+    "write",
+    "zip",
 ];
 
 /// A call as it was read, with what is known of the symbol around it.
@@ -56,26 +181,49 @@ pub(super) struct Raw {
     pub line: u32,
 }
 
-/// What a call came to.
-#[derive(Debug)]
-pub(super) struct Resolved<'a> {
-    pub resolution: Resolution,
-    pub callee: Option<&'a Symbol>,
-    /// All symbols that the call could mean by its name.
-    pub candidates: Vec<&'a Symbol>,
-}
-
 /// The symbols and imports that calls are resolved with: all symbols of the called names, and all imports of the calling files.
 pub(super) struct Names<'a> {
-    by_name: HashMap<&'a str, Vec<&'a Symbol>>,
+    /// By family of languages, then by name.
+    by_name: HashMap<&'a str, HashMap<&'a str, Vec<Known<'a>>>>,
     imports: HashMap<&'a str, Vec<&'a Import>>,
+}
+
+/// A symbol, and what is asked about it for every call of a common name.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    symbol: &'a Symbol,
+    enclosing: &'a str,
+    /// The last name of what encloses it; empty at the top of a file.
+    holder: &'a str,
+    /// The name that its file gives to what is in it.
+    module: &'a str,
+}
+
+impl<'a> Known<'a> {
+    fn new(symbol: &'a Symbol) -> Known<'a> {
+        let enclosing = symbol.enclosing();
+        Known { symbol, enclosing, holder: segments(enclosing).pop().unwrap_or_default(), module: module(&symbol.path) }
+    }
+
+    fn is_method(&self) -> bool {
+        self.symbol.kind == SymbolKind::Method
+    }
+
+    /// Whether the type or module `name` holds it.
+    fn is_in(&self, name: &str) -> bool {
+        if self.holder.is_empty() {
+            self.module == name || (self.symbol.language == "go" && last_folder(&self.symbol.path) == name)
+        } else {
+            self.holder == name
+        }
+    }
 }
 
 impl<'a> Names<'a> {
     pub fn new(symbols: &'a [Symbol], imports: &'a [Import]) -> Names<'a> {
         let mut names = Names { by_name: HashMap::new(), imports: HashMap::new() };
         for symbol in symbols.iter().filter(|symbol| symbol.kind.is_callable()) {
-            names.by_name.entry(&symbol.name).or_default().push(symbol);
+            names.by_name.entry(family(&symbol.language)).or_default().entry(&symbol.name).or_default().push(Known::new(symbol));
         }
         for import in imports {
             names.imports.entry(&import.path).or_default().push(import);
@@ -83,146 +231,153 @@ impl<'a> Names<'a> {
         names
     }
 
-    pub fn resolve(&self, call: &Raw) -> Resolved<'a> {
-        let candidates: Vec<&Symbol> = self
-            .by_name
-            .get(call.name.as_str())
-            .map(|all| all.iter().copied().filter(|symbol| family(&symbol.language) == family(&call.language)).collect())
-            .unwrap_or_default();
+    /// How a call is understood, and the symbol that it means.
+    pub fn resolve(&self, call: &Raw) -> Answer<'a> {
+        let candidates = self.of_name(call);
         let imports = self.imports.get(call.path.as_str()).map_or(&[][..], Vec::as_slice);
-        let (resolution, callee) = match call.receiver.as_str() {
+        match call.receiver.as_str() {
             _ if candidates.is_empty() => (Resolution::Unknown, None),
-            "" => plain(call, &candidates, imports),
-            receiver if ROOT_PATHS.contains(&receiver) => beside(call, &candidates),
-            receiver if SELF.contains(&receiver.trim_end_matches("::")) => own(call, &candidates),
-            receiver => on(call, receiver, &candidates, imports),
-        };
-        Resolved { resolution, callee, candidates }
+            "" => plain(call, candidates, imports),
+            receiver if ROOT_PATHS.contains(&receiver) => beside(call, candidates),
+            receiver if SELF.contains(&receiver.trim_end_matches("::")) => own(call, candidates),
+            receiver => on(call, receiver, candidates, imports),
+        }
+    }
+
+    /// All symbols that a call could mean by its name.
+    pub fn candidates(&self, call: &Raw) -> impl Iterator<Item = &'a Symbol> {
+        self.of_name(call).iter().map(|known| known.symbol)
+    }
+
+    fn of_name<'s>(&'s self, call: &Raw) -> &'s [Known<'a>] {
+        self.by_name.get(family(&call.language)).and_then(|names| names.get(call.name.as_str())).map_or(&[], Vec::as_slice)
     }
 }
 
+/// How a call is understood, and the symbol that it means.
 type Answer<'a> = (Resolution, Option<&'a Symbol>);
 
 /// `self.open()`: a method of the type around the caller; if it has none, an inherited one.
-fn own<'a>(call: &Raw, candidates: &[&'a Symbol]) -> Answer<'a> {
-    let own = candidates.iter().copied().filter(|symbol| symbol.enclosing() == call.caller_enclosing && !call.caller_enclosing.is_empty());
-    match choose(call, own.collect(), Resolution::Imported) {
-        (Resolution::Unknown, _) => {
-            choose_unique(candidates.iter().copied().filter(|symbol| symbol.kind == SymbolKind::Method).collect(), Resolution::Unique)
-        }
+fn own<'a>(call: &Raw, candidates: &[Known<'a>]) -> Answer<'a> {
+    let around = call.caller_enclosing.as_str();
+    match choose(call, candidates.iter().filter(|known| known.enclosing == around && !around.is_empty()), Resolution::Imported) {
+        (Resolution::Unknown, _) => choose_unique(candidates.iter().filter(|known| known.is_method()), Resolution::Unique),
         answer => answer,
     }
 }
 
 /// `super::open()`: a function of the same crate.
-fn beside<'a>(call: &Raw, candidates: &[&'a Symbol]) -> Answer<'a> {
-    choose(call, candidates.iter().copied().filter(|symbol| symbol.kind != SymbolKind::Method).collect(), Resolution::Imported)
+fn beside<'a>(call: &Raw, candidates: &[Known<'a>]) -> Answer<'a> {
+    choose(call, candidates.iter().filter(|known| !known.is_method()), Resolution::Imported)
 }
 
 /// `Store::open()`, `cart.add()`: a symbol in the type or module of that name; else a method, if only one can be meant.
-fn on<'a>(call: &Raw, receiver: &str, candidates: &[&'a Symbol], imports: &[&Import]) -> Answer<'a> {
+fn on<'a>(call: &Raw, receiver: &str, candidates: &[Known<'a>], imports: &[&Import]) -> Answer<'a> {
     let is_path = receiver.ends_with("::");
     let names = segments(receiver);
-    let last = names.last().copied().unwrap_or_default();
+    let (first, last) = (names.first().copied().unwrap_or_default(), names.last().copied().unwrap_or_default());
     let can_be_module = is_path || !PATHS_HAVE_COLONS.contains(&call.language.as_str());
-    let imported = imports.iter().find(|import| can_be_module && !import.name.is_empty() && import.name == names.first().copied().unwrap_or_default());
-    let of: Vec<&Symbol> = candidates
-        .iter()
-        .copied()
-        .filter(|symbol| match imported {
-            Some(import) if names.len() == 1 => leads_to(&import.target, symbol, true),
-            Some(import) => leads_to(&format!("{}::{}", import.target, names[1..].join("::")), symbol, true),
-            None if names.len() > 1 => leads_to(receiver, symbol, true),
-            None => can_be_module && holds(symbol, last),
-        })
-        .collect();
-    if !of.is_empty() {
-        return choose(call, of, Resolution::Imported);
+    let imported = imports.iter().find(|import| can_be_module && !import.name.is_empty() && import.name == first);
+    let target = match imported {
+        Some(import) if names.len() == 1 => Some(import.target.clone()),
+        Some(import) => Some(format!("{}::{}", import.target, names[1..].join("::"))),
+        None if names.len() > 1 => Some(receiver.to_owned()),
+        None => None,
+    };
+    let of = candidates.iter().filter(|known| match &target {
+        Some(target) => leads_to(target, known, true),
+        None => can_be_module && known.is_in(last),
+    });
+    match choose(call, of, Resolution::Imported) {
+        (Resolution::Unknown, _) => {}
+        answer => return answer,
     }
-    let methods: Vec<&Symbol> = candidates.iter().copied().filter(|symbol| symbol.kind == SymbolKind::Method).collect();
+    let methods = || candidates.iter().filter(|known| known.is_method());
     if !is_path {
         // A value that is named for its type.
         let plain = |name: &str| name.replace('_', "").to_lowercase();
-        let (of, named) = (plain(last), |symbol: &&Symbol| segments(symbol.enclosing()).last().map(|last| plain(last)));
-        let typed: Vec<&Symbol> = methods.iter().copied().filter(|symbol| named(symbol).as_ref() == Some(&of)).collect();
-        if !typed.is_empty() {
-            return choose(call, typed, Resolution::Imported);
+        let of = plain(last);
+        match choose(call, methods().filter(|known| known.holder.len() == of.len() && plain(known.holder) == of), Resolution::Imported) {
+            (Resolution::Unknown, _) => {}
+            answer => return answer,
         }
     }
     let names_a_type = last.starts_with(char::is_uppercase) || is_path || imported.is_some();
     if names_a_type || COMMON.contains(&call.name.as_str()) {
         return (Resolution::Unknown, None);
     }
-    choose(call, methods, Resolution::Unique)
+    choose(call, methods(), Resolution::Unique)
 }
 
 /// `open()`
-fn plain<'a>(call: &Raw, candidates: &[&'a Symbol], imports: &[&Import]) -> Answer<'a> {
+fn plain<'a>(call: &Raw, candidates: &[Known<'a>], imports: &[&Import]) -> Answer<'a> {
     let implicit = IMPLICIT_SELF.contains(&call.language.as_str());
-    let mut can: Vec<&Symbol> = candidates.to_vec();
-    if !implicit {
-        can.retain(|symbol| symbol.kind != SymbolKind::Method);
-    }
-    let here: Vec<&Symbol> = can.iter().copied().filter(|symbol| symbol.path == call.path).collect();
-    let depth = |symbol: &Symbol| {
-        let around = symbol.enclosing();
+    let can = || candidates.iter().filter(move |known| implicit || !known.is_method());
+    let here = || can().filter(|known| known.symbol.path == call.path);
+    let depth = |known: &Known<'_>| {
+        let around = known.enclosing;
         let within = around.is_empty() || call.caller_qualified == around || is_inside(&call.caller_qualified, around);
         within.then_some(around.len())
     };
     // The innermost scope that has the name.
-    if let Some(deepest) = here.iter().filter_map(|symbol| depth(symbol)).max() {
-        return choose(call, here.into_iter().filter(|symbol| depth(symbol) == Some(deepest)).collect(), Resolution::SameFile);
+    if let Some(deepest) = here().filter_map(depth).max() {
+        return choose_unique(here().filter(|known| depth(known) == Some(deepest)), Resolution::SameFile);
     }
-    if !here.is_empty() {
-        return choose(call, here, Resolution::SameFile);
+    let found = |answer: Answer<'a>| Some(answer).filter(|(resolution, _)| *resolution != Resolution::Unknown);
+    let certain = |answer: Answer<'a>| Some(answer).filter(|(resolution, _)| resolution.is_resolved());
+    if let Some(answer) = found(choose_unique(here(), Resolution::SameFile)) {
+        return answer;
     }
     if implicit && !call.caller_enclosing.is_empty() {
-        let own: Vec<&Symbol> = can.iter().copied().filter(|symbol| symbol.enclosing() == call.caller_enclosing).collect();
-        if !own.is_empty() {
-            return choose(call, own, Resolution::Imported);
+        let own = can().filter(|known| known.enclosing == call.caller_enclosing);
+        if let Some(answer) = found(choose_unique(own, Resolution::Imported)) {
+            return answer;
         }
     }
     if let Some(import) = imports.iter().find(|import| import.name == call.name) {
-        let there = can.iter().copied().filter(|symbol| leads_to(&import.target, symbol, false)).collect();
-        return choose_unique(there, Resolution::Imported);
+        return choose_unique(can().filter(|known| leads_to(&import.target, known, false)), Resolution::Imported);
     }
-    let everything = imports.iter().filter(|import| import.name.is_empty());
-    let there: Vec<&Symbol> = everything
-        .flat_map(|import| can.iter().copied().filter(|symbol| symbol.enclosing().is_empty() && leads_to(&import.target, symbol, true)))
-        .collect();
-    if let (resolution @ Resolution::Imported, callee) = choose_unique(there, Resolution::Imported) {
-        return (resolution, callee);
+    let everything = || imports.iter().filter(|import| import.name.is_empty());
+    let there = can().filter(|known| known.holder.is_empty() && everything().any(|import| leads_to(&import.target, known, true)));
+    if let Some(answer) = certain(choose_unique(there, Resolution::Imported)) {
+        return answer;
     }
     if FOLDER_IS_PACKAGE.contains(&call.language.as_str()) {
-        let beside = can.iter().copied().filter(|symbol| folder(&symbol.path) == folder(&call.path)).collect();
-        if let (resolution @ Resolution::Imported, callee) = choose_unique(beside, Resolution::Imported) {
-            return (resolution, callee);
+        let beside = can().filter(|known| folder(&known.symbol.path) == folder(&call.path));
+        if let Some(answer) = certain(choose_unique(beside, Resolution::Imported)) {
+            return answer;
         }
     }
-    choose_unique(can, Resolution::Unique)
+    choose_unique(can(), Resolution::Unique)
 }
 
 /// The one of the call's own file if there is one, else the only one.
-fn choose<'a>(call: &Raw, of: Vec<&'a Symbol>, elsewhere: Resolution) -> Answer<'a> {
-    let here: Vec<&Symbol> = of.iter().copied().filter(|symbol| symbol.path == call.path).collect();
-    if here.is_empty() { choose_unique(of, elsewhere) } else { choose_unique(here, Resolution::SameFile) }
+fn choose<'k, 'a: 'k>(call: &Raw, of: impl Iterator<Item = &'k Known<'a>> + Clone, elsewhere: Resolution) -> Answer<'a> {
+    match choose_unique(of.clone().filter(|known| known.symbol.path == call.path), Resolution::SameFile) {
+        (Resolution::Unknown, _) => choose_unique(of, elsewhere),
+        answer => answer,
+    }
 }
 
 /// The only one. Overloads and declarations count as one: they have one qualified name in one file; so do a header and its source.
-fn choose_unique<'a>(of: Vec<&'a Symbol>, resolution: Resolution) -> Answer<'a> {
-    let mut distinct: BTreeMap<(&str, &str), &Symbol> = BTreeMap::new();
-    for symbol in of {
-        let place = symbol.path.rsplit_once('.').map_or(symbol.path.as_str(), |(stem, _)| stem);
-        let first = distinct.entry((place, &symbol.qualified)).or_insert(symbol);
-        // A definition says more than its declaration.
-        if symbol.end_line - symbol.line > first.end_line - first.line && symbol.path != first.path {
-            *first = symbol;
+fn choose_unique<'k, 'a: 'k>(of: impl Iterator<Item = &'k Known<'a>>, resolution: Resolution) -> Answer<'a> {
+    let place = |symbol: &'a Symbol| symbol.path.rsplit_once('.').map_or(symbol.path.as_str(), |(stem, _)| stem);
+    let mut chosen: Option<&Symbol> = None;
+    for known in of {
+        let symbol = known.symbol;
+        match chosen {
+            None => chosen = Some(symbol),
+            Some(first) if first.qualified != symbol.qualified || place(first) != place(symbol) => return (Resolution::Ambiguous, None),
+            // A definition says more than its declaration.
+            Some(first) if symbol.path != first.path && symbol.end_line - symbol.line > first.end_line - first.line => {
+                chosen = Some(symbol)
+            }
+            Some(_) => {}
         }
     }
-    match distinct.len() {
-        0 => (Resolution::Unknown, None),
-        1 => (resolution, distinct.into_values().next()),
-        _ => (Resolution::Ambiguous, None),
+    match chosen {
+        Some(_) => (resolution, chosen),
+        None => (Resolution::Unknown, None),
     }
 }
 
@@ -236,33 +391,27 @@ fn family(language: &str) -> &str {
     }
 }
 
-/// Whether the type or module `name` holds the symbol.
-fn holds(symbol: &Symbol, name: &str) -> bool {
-    match segments(symbol.enclosing()).pop() {
-        Some(last) => last == name,
-        None => module(&symbol.path) == name || (symbol.language == "go" && last_folder(&symbol.path) == name),
-    }
-}
-
 /// Whether an import of `target` can lead to the symbol: to itself, or with `whole` to what holds it.
-fn leads_to(target: &str, symbol: &Symbol, whole: bool) -> bool {
+fn leads_to(target: &str, known: &Known<'_>, whole: bool) -> bool {
+    let symbol = known.symbol;
     let mut parts: Vec<&str> = if symbol.language == "go" { vec![target.rsplit('/').next().unwrap_or(target)] } else { segments(target) };
     parts.retain(|part| !ROOTS.contains(part) && *part != "*");
     if !whole && parts.last() == Some(&symbol.name.as_str()) {
         parts.pop();
     }
-    let (inside, stem) = (segments(symbol.enclosing()), symbol.path.rsplit_once('.').map_or(symbol.path.as_str(), |(stem, _)| stem));
-    let path: Vec<&str> = stem.split('/').collect();
-    let known = |part: &&str| inside.contains(part) || path.contains(part);
-    if whole && parts.is_empty() {
-        return symbol.enclosing().is_empty();
-    }
+    let Some(&last) = parts.last() else { return !whole || known.holder.is_empty() };
     // What holds it must be named last.
-    let held = !whole
-        || parts.last().is_some_and(|last| {
-            inside.last() == Some(last) || (inside.is_empty() && (module(&symbol.path) == *last || last_folder(&symbol.path) == *last))
-        });
-    held && parts.iter().all(|part| known(part) || (is_extension(part) && parts.len() > 1))
+    let is_last =
+        |last: &str| if known.holder.is_empty() { known.module == last || last_folder(&symbol.path) == last } else { known.holder == last };
+    let extension = parts.len() > 1 && is_extension(last);
+    if whole && !is_last(if extension { parts[parts.len() - 2] } else { last }) {
+        return false;
+    }
+    if extension {
+        parts.pop();
+    }
+    let stem = symbol.path.rsplit_once('.').map_or(symbol.path.as_str(), |(stem, _)| stem);
+    parts.iter().all(|part| stem.split('/').any(|name| name == *part) || segments(known.enclosing).contains(part))
 }
 
 fn is_extension(part: &str) -> bool {

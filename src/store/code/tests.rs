@@ -4,7 +4,13 @@ use super::*;
 use crate::store::{Change, Content, Kind, Piece, Source, Store};
 
 /// A file of one chunk a symbol. Symbols are `kind qualified`, calls `caller-index receiver.name`, imports `target as name`.
-fn file(path: &str, language: &str, symbols: &[(SymbolKind, &str)], imports: &[(&str, &str)], calls: &[(Option<u32>, &str, &str)]) -> Source {
+fn file(
+    path: &str,
+    language: &str,
+    symbols: &[(SymbolKind, &str)],
+    imports: &[(&str, &str)],
+    calls: &[(Option<u32>, &str, &str)],
+) -> Source {
     let symbols: Vec<SymbolFact> = symbols
         .iter()
         .zip(1..)
@@ -74,7 +80,8 @@ fn meanings(store: &Store) -> Vec<String> {
     let symbols = store.symbols().expect("symbols");
     let name = |id: u64| symbols.iter().find(|s| s.id == id).map(|s| format!("{}:{}", s.path, s.qualified)).expect("a symbol");
     let calls = store.calls().expect("calls");
-    let meaning = |call: &Call| call.callee.map_or_else(|| format!("{:?}", call.resolution), |id| format!("{:?} {}", call.resolution, name(id)));
+    let meaning =
+        |call: &Call| call.callee.map_or_else(|| format!("{:?}", call.resolution), |id| format!("{:?} {}", call.resolution, name(id)));
     calls.iter().map(|call| format!("{}.{} {}", call.receiver, call.name, meaning(call))).collect()
 }
 
@@ -86,7 +93,14 @@ fn calls_in_rust_mean_what_scopes_and_imports_say() {
         file(
             "src/a.rs",
             "rust",
-            &[(Function, "run"), (Struct, "Shop"), (Method, "Shop::open"), (Method, "Shop::lock"), (Function, "tests::run"), (Function, "tests::t")],
+            &[
+                (Function, "run"),
+                (Struct, "Shop"),
+                (Method, "Shop::open"),
+                (Method, "Shop::lock"),
+                (Function, "tests::run"),
+                (Function, "tests::t"),
+            ],
             &[("crate::b::weigh", "weigh"), ("std::mem::swap", "swap"), ("std::fs", "fs"), ("crate::b", "b")],
             &[
                 (Some(2), "self", "lock"),
@@ -102,7 +116,7 @@ fn calls_in_rust_mean_what_scopes_and_imports_say() {
                 (Some(0), "shop", "len"),
                 (Some(5), "", "run"),
                 (Some(0), "", "alone"),
-                (Some(0), "shop", "open_wide"),
+                (Some(0), "place", "open_wide"),
                 (Some(0), "x", "len"),
                 (Some(0), "", "twice"),
                 (None, "", "nowhere"),
@@ -111,7 +125,14 @@ fn calls_in_rust_mean_what_scopes_and_imports_say() {
         file(
             "src/b.rs",
             "rust",
-            &[(Function, "weigh"), (Function, "swap"), (Function, "read_all"), (Method, "Shop::open_wide"), (Method, "Shop::len"), (Function, "twice")],
+            &[
+                (Function, "weigh"),
+                (Function, "swap"),
+                (Function, "read_all"),
+                (Method, "Shop::open_wide"),
+                (Method, "Shop::len"),
+                (Function, "twice"),
+            ],
             &[],
             &[(Some(3), "self", "lock")],
         ),
@@ -134,7 +155,7 @@ fn calls_in_rust_mean_what_scopes_and_imports_say() {
             "shop.len Imported src/b.rs:Shop::len",
             ".run SameFile src/a.rs:tests::run",
             ".alone Unique src/c.rs:alone",
-            "shop.open_wide Unique src/b.rs:Shop::open_wide",
+            "place.open_wide Unique src/b.rs:Shop::open_wide",
             "x.len Unknown",
             ".twice Ambiguous",
             ".nowhere Unknown",
@@ -154,16 +175,28 @@ fn packages_headers_and_renamed_imports() {
         file("c/list.h", "c", &[(Function, "push_front")], &[], &[]),
         file("c/list.c", "c", &[(Function, "push_front")], &[], &[]),
         file("c/ring.c", "c", &[(Function, "push_front")], &[], &[]),
-        file("js/a.js", "javascript", &[], &[("./b#plus", "add"), ("lodash/fp#b", "b")], &[(None, "", "add"), (None, "", "b")]),
+        file(
+            "js/a.js",
+            "javascript",
+            &[(Function, "first")],
+            &[("./b#plus", "plus"), ("lodash/fp#b", "b")],
+            &[(None, "", "plus"), (None, "", "b")],
+        ),
         file("js/b.js", "javascript", &[(Function, "plus"), (Function, "b")], &[], &[]),
-        file("py/a.py", "python", &[], &[("shop.cart", "c"), ("shop.cart.total", "total")], &[(None, "c", "total"), (None, "", "total")]),
+        file(
+            "py/a.py",
+            "python",
+            &[(Function, "first")],
+            &[("shop.cart", "c"), ("shop.cart.total", "total")],
+            &[(None, "c", "total"), (None, "", "total")],
+        ),
         file("py/shop/cart.py", "python", &[(Function, "total")], &[], &[]),
     ]);
     let found = meanings(&store);
     for expected in [
         ".sum Imported go/cart/sum.go:sum",
         "cart.Add Imported go/cart/cart.go:Add",
-        ".add Imported js/b.js:plus",
+        ".plus Imported js/b.js:plus",
         ".b Unknown",
         "c.total Imported py/shop/cart.py:total",
         ".total Imported py/shop/cart.py:total",
@@ -191,7 +224,9 @@ fn symbols_know_their_chunks_and_follow_their_file() {
     let chunks = store.chunks_by_id(&symbols.iter().filter_map(|symbol| symbol.chunk).collect::<Vec<_>>()).expect("chunks");
     assert_eq!(chunks.iter().map(|chunk| chunk.text.as_str()).collect::<Vec<_>>(), ["body of a", "body of S::b"]);
     assert_eq!(symbols[1].enclosing(), "S");
-    for (name, count) in [("b", 1), ("S::b", 1), ("S.b", 1), ("T::b", 0), ("a.rs:b", 1), ("b.rs:b", 0), ("a.rs:S::b", 1), ("", 0), ("::", 0)] {
+    for (name, count) in
+        [("b", 1), ("S::b", 1), ("S.b", 1), ("T::b", 0), ("a.rs:b", 1), ("b.rs:b", 0), ("a.rs:S::b", 1), ("", 0), ("::", 0)]
+    {
         assert_eq!(store.symbols_named(name).expect("symbols").len(), count, "{name}");
     }
     let before = crate::store::dump_derived(&store);

@@ -21,11 +21,18 @@ pub(super) const BASH: Language = Language {
     tokens: None,
 };
 
+/// Words of the shell itself.
+const BUILTINS: &[&str] = &[
+    "alias", "break", "cd", "continue", "declare", "echo", "eval", "exec", "exit", "export", "false", "local", "printf", "pwd", "read",
+    "readonly", "return", "set", "shift", "source", "test", "trap", "true", "type", "unset", "wait",
+];
+
 /// A command that is a plain word: a function of the script, or a program.
 fn command(node: Node<'_>, text: &str) -> Option<(String, String)> {
     let name = text_of(node.child_by_field_name("name")?, text);
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | ':');
-    (name.starts_with(|c: char| c.is_alphabetic() || c == '_') && name.chars().all(plain)).then(|| (String::new(), name.to_owned()))
+    let is_word = name.starts_with(|c: char| c.is_alphabetic() || c == '_') && name.chars().all(plain);
+    (is_word && !BUILTINS.contains(&name)).then(|| (String::new(), name.to_owned()))
 }
 
 /// `source lib.sh`, `. lib.sh`

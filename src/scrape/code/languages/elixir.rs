@@ -28,8 +28,24 @@ const MACROS: &[&str] = &["defmacro", "defmacrop"];
 const IMPORTS: &[&str] = &["alias", "import", "require", "use"];
 /// Forms of the language that look like calls.
 const FORMS: &[&str] = &[
-    "case", "cond", "else", "for", "if", "quote", "raise", "receive", "reraise", "super", "throw", "try", "unless", "unquote", "with",
-    "defstruct", "defexception", "defoverridable",
+    "case",
+    "cond",
+    "else",
+    "for",
+    "if",
+    "quote",
+    "raise",
+    "receive",
+    "reraise",
+    "super",
+    "throw",
+    "try",
+    "unless",
+    "unquote",
+    "with",
+    "defstruct",
+    "defexception",
+    "defoverridable",
 ];
 
 fn first_argument(node: Node<'_>) -> Option<Node<'_>> {
@@ -55,8 +71,32 @@ fn definition(node: Node<'_>, text: &str) -> Option<Named> {
 
 fn called(node: Node<'_>, text: &str) -> Option<(String, String)> {
     let (receiver, name) = names::parts(text_of(node.child_by_field_name("target")?, text), true)?;
+    if is_head(node, text) {
+        return None;
+    }
     let known = [MODULES, FUNCTIONS, MACROS, IMPORTS, FORMS].iter().any(|words| words.contains(&name.as_str()));
     (!receiver.is_empty() || !known).then_some((receiver, name))
+}
+
+/// Whether a call is what a definition defines (`def add(line)`, `def add(line) when ...`), or an attribute (`@limit 100`).
+fn is_head(node: Node<'_>, text: &str) -> bool {
+    let mut around = node.parent();
+    if around.is_some_and(|around| {
+        around.kind() == "binary_operator" && around.child_by_field_name("left").is_some_and(|left| left.id() == node.id())
+    }) {
+        around = around.and_then(|around| around.parent());
+    }
+    match around {
+        Some(around) if around.kind() == "unary_operator" => text_of(around, text).starts_with('@'),
+        Some(around)
+            if around.kind() == "arguments"
+                && around.named_child(0).is_some_and(|first| first.byte_range().contains(&node.start_byte())) =>
+        {
+            let target = around.parent().and_then(|call| call.child_by_field_name("target")).map(|target| text_of(target, text));
+            target.is_some_and(|target| FUNCTIONS.contains(&target) || MACROS.contains(&target))
+        }
+        _ => false,
+    }
 }
 
 fn imports(node: Node<'_>, text: &str, out: &mut Vec<ImportFact>) {

@@ -14,7 +14,12 @@ pub(super) const GO: Language = Language {
         named("function_declaration", SymbolKind::Function),
         Define { node: "method_declaration", kind: Some(SymbolKind::Method), name: Name::Odd(method), when: When::Always },
         Define { node: "type_spec", kind: Some(SymbolKind::Struct), name: Name::Field("name"), when: When::Is("type", &["struct_type"]) },
-        Define { node: "type_spec", kind: Some(SymbolKind::Interface), name: Name::Field("name"), when: When::Is("type", &["interface_type"]) },
+        Define {
+            node: "type_spec",
+            kind: Some(SymbolKind::Interface),
+            name: Name::Field("name"),
+            when: When::Is("type", &["interface_type"]),
+        },
         named("type_spec", SymbolKind::Type),
         named("type_alias", SymbolKind::Type),
         named("const_spec", SymbolKind::Constant),

@@ -16,7 +16,7 @@ pub(super) const HASKELL: Language = Language {
         Define { node: "bind", kind: Some(SymbolKind::Constant), name: Name::Field("name"), when: When::Has("name") },
         named("data_type", SymbolKind::Struct),
         named("newtype", SymbolKind::Struct),
-        named("type_synomym", SymbolKind::Type),
+        named("type_synonym", SymbolKind::Type),
         named("class", SymbolKind::Trait),
         Define { node: "instance", kind: None, name: Name::Field("name"), when: When::Always },
     ],

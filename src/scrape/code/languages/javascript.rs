@@ -18,7 +18,12 @@ pub(super) const JAVASCRIPT: Language = Language {
         VARIABLE,
         ASSIGNED,
         named("class_declaration", SymbolKind::Class),
-        Define { node: "field_definition", kind: Some(SymbolKind::Method), name: Name::Field("property"), when: When::Is("value", FUNCTIONS) },
+        Define {
+            node: "field_definition",
+            kind: Some(SymbolKind::Method),
+            name: Name::Field("property"),
+            when: When::Is("value", FUNCTIONS),
+        },
         Define { node: "pair", kind: Some(SymbolKind::Function), name: Name::Field("key"), when: When::Is("value", FUNCTIONS) },
     ],
     wrappers: WRAPPERS,
@@ -36,12 +41,8 @@ pub(super) const FUNCTIONS: &[&str] = &["arrow_function", "function_expression",
 pub(super) const FUNCTION: Define = named("function_declaration", SymbolKind::Function);
 pub(super) const GENERATOR: Define = named("generator_function_declaration", SymbolKind::Function);
 pub(super) const METHOD: Define = named("method_definition", SymbolKind::Method);
-pub(super) const VARIABLE_OF_FUNCTION: Define = Define {
-    node: "variable_declarator",
-    kind: Some(SymbolKind::Function),
-    name: Name::Field("name"),
-    when: When::Is("value", FUNCTIONS),
-};
+pub(super) const VARIABLE_OF_FUNCTION: Define =
+    Define { node: "variable_declarator", kind: Some(SymbolKind::Function), name: Name::Field("name"), when: When::Is("value", FUNCTIONS) };
 pub(super) const VARIABLE: Define = Define {
     node: "variable_declarator",
     kind: Some(SymbolKind::Constant),
@@ -55,11 +56,11 @@ pub(super) const ASSIGNED: Define = Define {
     name: Name::Field("left"),
     when: When::Is("right", FUNCTIONS),
 };
-pub(super) const WRAPPERS: &[&str] =
-    &["export_statement", "lexical_declaration", "variable_declaration", "expression_statement"];
+pub(super) const WRAPPERS: &[&str] = &["export_statement", "lexical_declaration", "variable_declaration", "expression_statement"];
 pub(super) const COMMENTS: &[&str] = &["comment"];
 pub(super) const DOCS: Docs = Docs::Marked(&["/**"]);
-pub(super) const IMPORTS: &[(&str, Imports)] = &[("import_statement", imports), ("export_statement", exports), ("variable_declarator", required)];
+pub(super) const IMPORTS: &[(&str, Imports)] =
+    &[("import_statement", imports), ("export_statement", exports), ("variable_declarator", required)];
 pub(super) const CALLS: &[(&str, Callee)] = &[
     ("call_expression", Callee::Field("function")),
     ("new_expression", Callee::Field("constructor")),
@@ -126,7 +127,9 @@ fn required(node: Node<'_>, text: &str, out: &mut Vec<ImportFact>) {
     }
     for child in children(name) {
         match child.kind() {
-            "shorthand_property_identifier_pattern" => out.push(import(node, format!("{module}#{}", text_of(child, text)), text_of(child, text))),
+            "shorthand_property_identifier_pattern" => {
+                out.push(import(node, format!("{module}#{}", text_of(child, text)), text_of(child, text)))
+            }
             "pair_pattern" => {
                 if let (Some(key), Some(value)) = (child.child_by_field_name("key"), child.child_by_field_name("value")) {
                     out.push(import(node, format!("{module}#{}", text_of(key, text)), text_of(value, text)));

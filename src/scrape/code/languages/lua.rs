@@ -45,7 +45,8 @@ fn assigned(node: Node<'_>, text: &str) -> Option<Named> {
 
 /// The argument of a `require`.
 fn argument<'a>(call: Node<'_>, text: &'a str) -> Option<&'a str> {
-    let is_require = call.kind() == "function_call" && call.child_by_field_name("name").is_some_and(|name| text_of(name, text) == "require");
+    let is_require =
+        call.kind() == "function_call" && call.child_by_field_name("name").is_some_and(|name| text_of(name, text) == "require");
     let path = is_require.then(|| call.child_by_field_name("arguments")).flatten().and_then(|arguments| arguments.named_child(0))?;
     (path.kind() == "string").then(|| unquoted(text_of(path, text)))
 }

@@ -13,12 +13,7 @@ pub(super) const PYTHON: Language = Language {
     defines: &[
         named("function_definition", SymbolKind::Function),
         named("class_definition", SymbolKind::Class),
-        Define {
-            node: "assignment",
-            kind: Some(SymbolKind::Constant),
-            name: Name::Field("left"),
-            when: When::Is("left", &["identifier"]),
-        },
+        Define { node: "assignment", kind: Some(SymbolKind::Constant), name: Name::Field("left"), when: When::Is("left", &["identifier"]) },
     ],
     wrappers: &["decorated_definition", "expression_statement"],
     attributes: &["decorator"],

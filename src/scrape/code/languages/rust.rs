@@ -32,10 +32,7 @@ pub(super) const RUST: Language = Language {
     comments: &["line_comment", "block_comment"],
     docs: Docs::Marked(&["///", "/**"]),
     imports: &[("use_declaration", uses), ("extern_crate_declaration", extern_crate)],
-    calls: &[
-        ("call_expression", Callee::Field("function")),
-        ("macro_invocation", Callee::Field("macro")),
-    ],
+    calls: &[("call_expression", Callee::Field("function")), ("macro_invocation", Callee::Field("macro"))],
     bodies: &["body"],
     tokens: Some("token_tree"),
 };

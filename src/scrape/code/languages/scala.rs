@@ -18,7 +18,12 @@ pub(super) const SCALA: Language = Language {
         named("function_definition", SymbolKind::Function),
         named("function_declaration", SymbolKind::Function),
         named("type_definition", SymbolKind::Type),
-        Define { node: "val_definition", kind: Some(SymbolKind::Constant), name: Name::Field("pattern"), when: When::Is("pattern", &["identifier"]) },
+        Define {
+            node: "val_definition",
+            kind: Some(SymbolKind::Constant),
+            name: Name::Field("pattern"),
+            when: When::Is("pattern", &["identifier"]),
+        },
     ],
     wrappers: &[],
     attributes: &["annotation"],

@@ -1,9 +1,7 @@
 //! TypeScript, and TSX, which is a grammar of its own.
 
 use super::super::language::{Define, Language, Name, When, named};
-use super::javascript::{
-    ASSIGNED, CALLS, COMMENTS, DOCS, FUNCTION, FUNCTIONS, GENERATOR, IMPORTS, METHOD, VARIABLE, VARIABLE_OF_FUNCTION,
-};
+use super::javascript::{ASSIGNED, CALLS, COMMENTS, DOCS, FUNCTION, FUNCTIONS, GENERATOR, IMPORTS, METHOD, VARIABLE, VARIABLE_OF_FUNCTION};
 use crate::store::SymbolKind;
 
 pub(super) const TYPESCRIPT: Language = Language {
@@ -27,7 +25,12 @@ pub(super) const TYPESCRIPT: Language = Language {
         named("enum_declaration", SymbolKind::Enum),
         named("internal_module", SymbolKind::Module),
         named("module", SymbolKind::Module),
-        Define { node: "public_field_definition", kind: Some(SymbolKind::Method), name: Name::Field("name"), when: When::Is("value", FUNCTIONS) },
+        Define {
+            node: "public_field_definition",
+            kind: Some(SymbolKind::Method),
+            name: Name::Field("name"),
+            when: When::Is("value", FUNCTIONS),
+        },
         Define { node: "pair", kind: Some(SymbolKind::Function), name: Name::Field("key"), when: When::Is("value", FUNCTIONS) },
     ],
     wrappers: &["export_statement", "ambient_declaration", "lexical_declaration", "variable_declaration", "expression_statement"],

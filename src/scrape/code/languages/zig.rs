@@ -21,7 +21,7 @@ pub(super) const ZIG: Language = Language {
     docs: Docs::Marked(&["///"]),
     imports: &[("variable_declaration", imports)],
     calls: &[("call_expression", Callee::Field("function"))],
-    bodies: &["body"],
+    bodies: &["body", "struct_declaration", "enum_declaration", "union_declaration"],
     tokens: None,
 };
 

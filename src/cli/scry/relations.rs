@@ -17,7 +17,7 @@ use crate::store::{CO_CHANGE_MAX_FILES, CO_CHANGE_MIN_SUPPORT, Companions, MAX_C
 const NAMED: usize = 8;
 
 #[derive(Debug, clap::Args)]
-#[group(multiple = false)]
+#[group(id = "relations", multiple = false)]
 pub(in crate::cli) struct Arguments {
     /// In place of a question: what changes together with this file, by the git history.
     #[arg(long, value_name = "PATH")]

@@ -29,8 +29,8 @@ fn help() {
       parity     Compare the runtimes and precisions of this build on the same texts, and certify what
                  may share an index
       bench      Measure models, runtimes and precisions side by side: speed, memory, parity, quality
-      eval       Measure a model on labelled data: pairs of sentences, or a retrieval set in BEIR's
-                 layout
+      eval       Measure a model on labelled data, or this project's search on questions of its own or
+                 of yours
       model      The models on this machine
       runtime    The libraries that engines run on
       help       Print this message or the help of the given subcommand(s)
@@ -458,6 +458,80 @@ fn help_of_eval() {
                                   standard error
       -q, --quiet                 Say nothing but results and errors
       -h, --help                  Print help
+    "#);
+    snap!(Place::new().run(["eval", "project", "--help"]), @r#"
+    exit 0
+    --- stdout
+    This project's search: commits ask for the files that they touched; by words, vectors, each
+    projection, and all together
+
+    Usage: patina eval project [OPTIONS]
+
+    Options:
+          --kind <KIND>
+              Which questions; all that the project gives if left out
+
+              Possible values:
+              - commits:   Subjects of commits ask for the files that they touched
+              - docs:      Doc comments ask for their functions, in code without doc comments
+              - sentences: Sentences of notes and documents ask for their files, without their own piece
+
+          --limit <N>
+              The most questions of a kind; of more, the same ones are drawn every time
+
+              [default: 500]
+
+          --worst <N>
+              How many of the questions that hybrid search answers worst are shown
+
+              [default: 5]
+
+          --run <FOLDER>
+              Write the rankings into this folder too: a run of TREC for every way of searching, and the
+              judgements
+
+          --runtime <R>
+              The runtime, in place of the recipe's: auto, onnx, mlx or measured
+
+          --output <FILE>
+              Write the report as JSON to this file too
+
+      -C, --project <DIR>
+              Work on the project in this folder instead of the one around the current folder
+
+          --json
+              Write machine-readable JSON to standard output, and errors as JSON to standard error
+
+      -q, --quiet
+              Say nothing but results and errors
+
+      -h, --help
+              Print help (see a summary with '-h')
+    "#);
+    snap!(Place::new().run(["eval", "queries", "--help"]), @r#"
+    exit 0
+    --- stdout
+    This project's search on questions of your own, judged by hand, from a JSON file
+
+    Usage: patina eval queries [OPTIONS] <FILE>
+
+    Arguments:
+      <FILE>  The questions: {"name": ..., "queries": [{"id": ..., "query": ..., "relevant_docs":
+              ["path", "path:line", "path#heading", "hash"]}]}
+
+    Options:
+          --worst <N>      How many of the questions that hybrid search answers worst are shown
+                           [default: 5]
+          --run <FOLDER>   Write the rankings into this folder too: a run of TREC for every way of
+                           searching, and the judgements
+          --runtime <R>    The runtime, in place of the recipe's: auto, onnx, mlx or measured
+          --output <FILE>  Write the report as JSON to this file too
+      -C, --project <DIR>  Work on the project in this folder instead of the one around the current
+                           folder
+          --json           Write machine-readable JSON to standard output, and errors as JSON to
+                           standard error
+      -q, --quiet          Say nothing but results and errors
+      -h, --help           Print help
     "#);
 }
 

@@ -150,6 +150,8 @@ fn too_little_to_train_on() {
     index built
     projection semantic (linear): not published
       not trained: there are 0 separate groups (sessions, documents, files) with pairs, and at least 10 are needed
+    fusion lexical 1, vector 0.5
+      the usual weights: too few questions to choose by (0 choose, 0 judge; at least 30 of 8 groups each)
     lockfile written: .patina/oxidize.lock
     "#);
     snap!(place.run(["scry", "--projection", "semantic", "x"]), @r#"

@@ -57,6 +57,8 @@ fn from_init_to_an_answer() {
     index built
     projection semantic (linear): not published
       not trained: there are 3 separate groups (sessions, documents, files) with pairs, and at least 10 are needed
+    fusion lexical 1, vector 0.5
+      the usual weights: too few questions to choose by (6 choose, 2 judge; at least 30 of 8 groups each)
     lockfile written: .patina/oxidize.lock
     "#);
 
@@ -74,6 +76,7 @@ fn from_init_to_an_answer() {
     snap!(place.run(["scry", "--explain", "--limit", "2", "acquire lock"]), @r#"
     exit 0
     --- stdout
+    fusion: lexical 1, vector 0.5, the usual
      1. src/lock.rs:4  code
         | pub fn acquire_lock(path: &Path) -> Result<Lock> {
         |     let file = File::create(path)?;
@@ -192,6 +195,8 @@ fn from_init_to_an_answer() {
     projection   semantic: up to date
     projection semantic (linear): not published
       not trained: there are 3 separate groups (sessions, documents, files) with pairs, and at least 10 are needed
+    fusion lexical 1, vector 0.5
+      the usual weights: too few questions to choose by (6 choose, 2 judge; at least 30 of 8 groups each)
     lockfile     holds
     "#);
     let doctor = place.run(["doctor"]).success().text();

@@ -346,8 +346,10 @@ fn set_text(set: &SetReport, style: &Style) -> String {
     }
     for worst in &set.worst {
         let question: String = worst.query.chars().take(QUESTION_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let id: String = worst.id.chars().take(12).collect();
-        out += &format!("  {} {question}\n", style.dim(&id));
+        // A hash says enough with its first digits.
+        let is_hash = worst.id.len() == 40 && worst.id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let id = if is_hash { &worst.id[..12] } else { &worst.id };
+        out += &format!("  {} {question}\n", style.dim(id));
         let ranked = |(unit, rank): &(String, Option<usize>)| match rank {
             Some(rank) => format!("{unit} (#{rank})"),
             None => format!("{unit} (not found)"),

@@ -122,7 +122,7 @@ fn help_of_oxidize() {
 
 #[test]
 fn help_of_scry() {
-    snap!(Place::new().run(["scry", "--help"]), @r#"
+    snap!(Place::new().run(["scry", "--help"]), @"
     exit 0
     --- stdout
     Search the project
@@ -133,6 +133,12 @@ fn help_of_scry() {
       [QUESTION]...  The question, in plain words
 
     Options:
+          --file <PATH>          In place of a question: what changes together with this file, by the
+                                 git history
+          --callers <NAME>       In place of a question: who calls this function, such as open,
+                                 Store::open or store/open.rs:open
+          --callees <NAME>       In place of a question: whom this function calls
+          --depth <N>            With --callers and --callees: how many calls away [default: 1]
           --mode <MODE>          How to search: hybrid (words and vectors fused), vector, or lexical
                                  (words only; needs no model) [default: hybrid]
           --projection <NAME>    Search with this projection; published ones join hybrid search by
@@ -153,15 +159,15 @@ fn help_of_scry() {
           --no-fold              Show every result, those that say nearly the same as a better one too
           --explain              Say of each result how every retriever ranked and scored it, and what
                                  is folded into it
-          --runtime <R>          The runtime, in place of the recipe's: auto, onnx, mlx or measured
-          --locked               Fail unless everything is what .patina/oxidize.lock pins
       -C, --project <DIR>        Work on the project in this folder instead of the one around the
                                  current folder
+          --runtime <R>          The runtime, in place of the recipe's: auto, onnx, mlx or measured
           --json                 Write machine-readable JSON to standard output, and errors as JSON to
                                  standard error
+          --locked               Fail unless everything is what .patina/oxidize.lock pins
       -q, --quiet                Say nothing but results and errors
       -h, --help                 Print help
-    "#);
+    ");
 }
 
 #[test]
@@ -423,7 +429,7 @@ fn help_of_eval() {
       -q, --quiet                Say nothing but results and errors
       -h, --help                 Print help
     "#);
-    snap!(Place::new().run(["eval", "beir", "--help"]), @r#"
+    snap!(Place::new().run(["eval", "beir", "--help"]), @"
     exit 0
     --- stdout
     A data set in BEIR's layout: how well its documents are found (nDCG, MRR, recall, MAP)
@@ -437,8 +443,8 @@ fn help_of_eval() {
           --split <NAME>          Which judgements: the name of a file in qrels/ [default: test]
           --mode <MODE>           How documents are found: vector, lexical (words only; needs no model),
                                   or hybrid (both, fused as scry fuses them) [default: vector]
-          --train [<NAME>]        Also train a projection of questions on the judgements of another split
-                                  (`train` if none is named), choose its settings by
+          --train [<NAME>]        Also train a projection of questions on the judgements of another
+                                  split (`train` if none is named), choose its settings by
                                   cross-validation there, and judge it once on --split: against raw
                                   vectors, and fused with words
           --rerank <NAME|FOLDER>  Put the first documents in the order of this cross-encoder too, and
@@ -458,8 +464,8 @@ fn help_of_eval() {
                                   standard error
       -q, --quiet                 Say nothing but results and errors
       -h, --help                  Print help
-    "#);
-    snap!(Place::new().run(["eval", "project", "--help"]), @r#"
+    ");
+    snap!(Place::new().run(["eval", "project", "--help"]), @"
     exit 0
     --- stdout
     This project's search: commits ask for the files that they touched; by words, vectors, each
@@ -478,12 +484,12 @@ fn help_of_eval() {
 
           --limit <N>
               The most questions of a kind; of more, the same ones are drawn every time
-
+              
               [default: 500]
 
           --worst <N>
               How many of the questions that hybrid search answers worst are shown
-
+              
               [default: 5]
 
           --run <FOLDER>
@@ -507,7 +513,7 @@ fn help_of_eval() {
 
       -h, --help
               Print help (see a summary with '-h')
-    "#);
+    ");
     snap!(Place::new().run(["eval", "queries", "--help"]), @r#"
     exit 0
     --- stdout
@@ -741,7 +747,7 @@ fn a_pipe_gets_no_colour() {
 
 #[test]
 fn help_of_bench() {
-    snap!(Place::new().run(["bench", "--help"]), @r#"
+    snap!(Place::new().run(["bench", "--help"]), @"
     exit 0
     --- stdout
     Measure models, runtimes and precisions side by side: speed, memory, parity, quality
@@ -772,16 +778,16 @@ fn help_of_bench() {
           --markdown <FILE>      Write it as Markdown to this file too
           --html <FILE>          Write it as one HTML page with charts to this file too
           --rounds <N>           Rounds after the warm-up [default: 5]
-          --queries <N>          Queries that are asked one by one in each round [default: 200]
       -C, --project <DIR>        Work on the project in this folder instead of the one around the
                                  current folder
-          --quality-queries <N>  Ask only the first N queries of the labelled set; all of its documents
-                                 are embedded
+          --queries <N>          Queries that are asked one by one in each round [default: 200]
           --json                 Write machine-readable JSON to standard output, and errors as JSON to
                                  standard error
+          --quality-queries <N>  Ask only the first N queries of the labelled set; all of its documents
+                                 are embedded
       -q, --quiet                Say nothing but results and errors
       -h, --help                 Print help
-    "#);
+    ");
     snap!(Place::new().run(["bench", "compare", "--help"]), @r#"
     exit 0
     --- stdout

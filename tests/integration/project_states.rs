@@ -231,10 +231,10 @@ fn a_database_of_a_later_version() {
     let mut bytes = place.read(".patina/data/patina.db");
     bytes[60..64].copy_from_slice(&99u32.to_be_bytes()); // SQLite's user version.
     place.write(".patina/data/patina.db", bytes);
-    snap!(place.run(["scrape"]), @r#"
+    snap!(place.run(["scrape"]), @"
     exit 1
     --- stderr
-    error: [FOLDER]/.patina/data/patina.db: the database has format 99; this Patina knows formats up to 1
+    error: [FOLDER]/.patina/data/patina.db: the database has format 99; this Patina knows formats up to 2
     hint: a newer Patina wrote it: update this one
-    "#);
+    ");
 }

@@ -296,7 +296,7 @@ fn files_that_change_together_are_judged_against_the_table() {
 fn a_history_in_which_nothing_changes_together() {
     let place = history(4, false);
     place.run(["scrape"]).success();
-    snap!(place.run(["oxidize"]), @r#"
+    snap!(place.run(["oxidize"]), @"
     exit 0
     --- stdout
     ./model/ on ONNX Runtime (f32), 64 dimensions
@@ -304,8 +304,10 @@ fn a_history_in_which_nothing_changes_together() {
     index built
     projection temporal (linear): not published
       not trained: there are 0 separate groups (sessions, documents, files) with pairs, and at least 10 are needed; of 16 commits 16 touch an indexed file, and no two of those files changed together twice in commits of at most 30 files
+    fusion lexical 1, vector 0.5
+      the usual weights: too few questions to choose by (0 choose, 0 judge; at least 30 of 8 groups each)
     lockfile written: .patina/oxidize.lock
-    "#);
+    ");
 }
 
 #[test]

@@ -49,18 +49,18 @@ fn from_init_to_an_answer() {
     code             1   1 new
     chunks          11   to search
     "#);
-    snap!(place.run(["oxidize"]), @r#"
+    snap!(place.run(["oxidize"]), @"
     exit 0
     --- stdout
     all-MiniLM-L6-v2 on ONNX Runtime (f32), 384 dimensions
     11 chunks, 11 texts embedded
     index built
     projection semantic (linear): not published
-      not trained: there are 3 separate groups (sessions, documents, files) with pairs, and at least 10 are needed
+      not trained: there are 4 separate groups (sessions, documents, files) with pairs, and at least 10 are needed
     fusion lexical 1, vector 0.5
       the usual weights: too few questions to choose by (6 choose, 2 judge; at least 30 of 8 groups each)
     lockfile written: .patina/oxidize.lock
-    "#);
+    ");
 
     // What was asked for is found, in words and in meaning.
     snap!(place.run(["scry", "-n", "2", "how do I free disk space?"]), @r#"
@@ -73,7 +73,7 @@ fn from_init_to_an_answer() {
         The cache
         | Models are kept on disk under their own names, each with the hash of its files.
     "#);
-    snap!(place.run(["scry", "--explain", "--limit", "2", "acquire lock"]), @r#"
+    snap!(place.run(["scry", "--explain", "--limit", "2", "acquire lock"]), @"
     exit 0
     --- stdout
     fusion: lexical 1, vector 0.5, the usual
@@ -82,18 +82,18 @@ fn from_init_to_an_answer() {
         |     let file = File::create(path)?;
         |     file.try_lock()?;
         score [SCORE]
-          lexical    #1    score [SCORE]    weight 1    adds 0.01639
-          vector     #2    score [SCORE]    weight 1    adds 0.01613
+          lexical    #1    score [SCORE]    weight 1    adds 1.00000
+          vector     #2    score [SCORE]    weight 0.5  adds 0.45053
      2. ec0ded041437  commit  2025-03-04
         Add documents, notes and the lock
         | The lock belongs to the system, so that a crash releases it.
         | Files:
         score [SCORE]
-          lexical    #2    score [SCORE]    weight 1    adds 0.01613
-          vector     #1    score [SCORE]    weight 1    adds 0.01639
-    lexical gave 2 (weight 1), vector gave 11 (weight 1)
-    "#);
-    snap!(place.run(["scry", "--mode", "lexical", "-n", "1", "--explain", "acquireLock"]), @r#"
+          lexical    #2    score [SCORE]    weight 1    adds 0.48569
+          vector     #1    score [SCORE]    weight 0.5  adds 0.50000
+    lexical gave 2 (weight 1), vector gave 11 (weight 0.5)
+    ");
+    snap!(place.run(["scry", "--mode", "lexical", "-n", "1", "--explain", "acquireLock"]), @"
     exit 0
     --- stdout
      1. src/lock.rs:4  code
@@ -101,19 +101,19 @@ fn from_init_to_an_answer() {
         |     let file = File::create(path)?;
         |     file.try_lock()?;
         score [SCORE]
-          lexical    #1    score [SCORE]    weight 1    adds 0.01639
+          lexical    #1    score [SCORE]    weight 1    adds 1.00000
     lexical gave 2 (weight 1)
-    "#);
-    snap!(place.run(["scry", "--mode", "vector", "-n", "1", "--explain", "baking a loaf"]), @r#"
+    ");
+    snap!(place.run(["scry", "--mode", "vector", "-n", "1", "--explain", "baking a loaf"]), @"
     exit 0
     --- stdout
      1. docs/kitchen.txt:1  document
         kitchen.txt
         | Bread needs flour, water, salt and a long night of rest before it is baked.
         score [SCORE]
-          vector     #1    score [SCORE]    weight 1    adds 0.01639
-    vector gave 11 (weight 1)
-    "#);
+          vector     #1    score [SCORE]    weight 0.5  adds 0.50000
+    vector gave 11 (weight 0.5)
+    ");
     snap!(place.run(["scry", "--kind", "session", "-n", "3", "what did we decide?"]), @r#"
     exit 0
     --- stdout
@@ -182,7 +182,7 @@ fn from_init_to_an_answer() {
     let hits = place.run(["scry", "--json", "--kind", "document", "search"]).json();
     assert!(hits["hits"].as_array().unwrap().iter().all(|hit| hit["kind"] == "document"), "{hits}");
 
-    snap!(place.run(["status"]), @r#"
+    snap!(place.run(["status"]), @"
     exit 0
     --- stdout
     project      [FOLDER]
@@ -194,11 +194,11 @@ fn from_init_to_an_answer() {
     index        up to date
     projection   semantic: up to date
     projection semantic (linear): not published
-      not trained: there are 3 separate groups (sessions, documents, files) with pairs, and at least 10 are needed
+      not trained: there are 4 separate groups (sessions, documents, files) with pairs, and at least 10 are needed
     fusion lexical 1, vector 0.5
       the usual weights: too few questions to choose by (6 choose, 2 judge; at least 30 of 8 groups each)
     lockfile     holds
-    "#);
+    ");
     let doctor = place.run(["doctor"]).success().text();
     for expected in ["patina       0.1.0", "runtime      onnx  version ", "chosen       onnx", "model        all-MiniLM-L6-v2\n"] {
         assert!(doctor.contains(expected), "{expected}: {doctor}");
@@ -224,15 +224,17 @@ fn nothing_new(place: &Place) {
     code             1   nothing new
     chunks          11   to search
     "#);
-    snap!(place.run(["oxidize"]), @r#"
+    snap!(place.run(["oxidize"]), @"
     exit 0
     --- stdout
     all-MiniLM-L6-v2 on ONNX Runtime (f32), 384 dimensions
     11 chunks, none new
     index up to date
     projection semantic (linear): not published
-      not trained: there are 3 separate groups (sessions, documents, files) with pairs, and at least 10 are needed
-    "#);
+      not trained: there are 4 separate groups (sessions, documents, files) with pairs, and at least 10 are needed
+    fusion lexical 1, vector 0.5
+      the usual weights: too few questions to choose by (6 choose, 2 judge; at least 30 of 8 groups each)
+    ");
     assert_eq!((place.read(INDEX), place.read(".patina/oxidize.yaml")), (index, recipe));
     // Reading everything again comes to the same.
     assert_eq!(place.run(["scrape", "--full", "--json"]).json()["events"], 0);

@@ -408,12 +408,17 @@ mod stops {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
+    /// Whether the process runs its own program by now: one that is stopped before stops the one that starts it, too.
+    fn is_cell(id: u32) -> bool {
+        std::fs::read_to_string(format!("/proc/{id}/cmdline")).is_ok_and(|words| words.split('\0').any(|word| word == "cell"))
+    }
+
     /// Waits for the `n`-th process that `parent` starts.
     fn nth_child(parent: u32, n: usize) -> u32 {
         let begun = Instant::now();
         let mut seen = BTreeSet::new();
         loop {
-            for id in children(parent) {
+            for id in children(parent).into_iter().filter(|&id| is_cell(id)) {
                 seen.insert(id);
                 if seen.len() == n {
                     return id;

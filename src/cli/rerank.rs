@@ -22,7 +22,7 @@ pub(super) fn folder(model: &str, root: &Path) -> Result<ModelFolder> {
 pub(super) fn of_recipe(setup: &Setup) -> Result<Option<ModelFolder>> {
     let Some(plan) = &setup.plan.rerank else { return Ok(None) };
     folder(&plan.model, &setup.project.root).map(Some).map_err(|error| match (error.place(), &setup.reranker_place) {
-        (None, Some((line, column))) => error.at_line(&setup.project.recipe_path(), *line, *column),
+        (None, Some((line, column))) => error.at_line(setup.project.recipe_path(), *line, *column),
         _ => error,
     })
 }

@@ -36,7 +36,7 @@ fn conformance_with_one_thread() {
 fn cross_encoders_give_their_logits() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/cross-encoder");
     for threads in [1, 2] {
-        let options = Options { library: library(), threads, precision: Precision::F32 };
+        let options = Options { library: library(), threads, precision: Precision::F32, keep: None };
         patina_backend::conformance::cross_encoders::run(&folder, &|model| patina_onnx::load(model, &options));
     }
 }

@@ -40,9 +40,6 @@ pub(super) fn text(outcome: &Outcome, style: &Style) -> String {
         out += &row("hybrid without it", 0, &hybrid.without, "");
         out += &row("hybrid with it", 0, &hybrid.with, &format!("{} against without", gain_text(&hybrid.gain.ndcg)));
     }
-    if verdict.lexical.is_none() {
-        out += "  BM25 was not asked: there are too many questions\n";
-    }
     out
 }
 

@@ -44,6 +44,10 @@ pub const CONNECTIVITY: usize = 16;
 pub const EXPANSION_ADD: usize = 128;
 /// Candidates that are kept while the graph is searched.
 pub const EXPANSION_SEARCH: usize = 512;
+/// The same in an index of more than [`LARGE`] vectors, whose graph finds less of what questions from elsewhere ask for.
+pub const EXPANSION_SEARCH_LARGE: usize = 1024;
+/// See [`EXPANSION_SEARCH_LARGE`].
+pub const LARGE: usize = 200_000;
 /// Searches that may run at the same time; more of them fail, they do not wait.
 pub const MAX_CONCURRENT_SEARCHES: usize = 64;
 /// How often an index that another process replaces at this moment is opened again.
@@ -174,7 +178,7 @@ impl Index {
                 reserve(native, native.size())?;
             }
         }
-        native.change_expansion_search(EXPANSION_SEARCH);
+        native.change_expansion_search(if manifest.count > LARGE { EXPANSION_SEARCH_LARGE } else { EXPANSION_SEARCH });
         native.change_expansion_add(EXPANSION_ADD);
         if (native.dimensions(), native.size()) != (manifest.dimensions, manifest.count) {
             let (dimensions, count) = (native.dimensions(), native.size());

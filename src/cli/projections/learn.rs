@@ -15,8 +15,6 @@ use crate::train::{
     Architecture, Fold, Found, History, Lesson, Loss, Mining, Projection, RowPair, Sides, TrainConfig, Trial, Vectors, judge, train,
 };
 
-/// BM25 is asked for the verdict's table as long as there are no more held-out questions than this: each costs some milliseconds.
-const LEXICAL_QUESTIONS: usize = 1000;
 /// How many times deeper words are searched where only some chunks are candidates.
 const DEEPER: usize = 10;
 
@@ -270,12 +268,11 @@ impl<'a> Class<'a> {
             let rows = known.as_ref().and_then(|known| known.get(&row));
             Ok(rows.into_iter().flatten().copied().take(limit).collect())
         };
-        let asked: usize = folds.iter().map(|fold| fold.test.len()).sum();
         let trial = Trial {
             vectors,
             folds,
             candidates: Some(&self.candidates),
-            lexical: (asked <= LEXICAL_QUESTIONS).then_some(&words),
+            lexical: Some(&words),
             table: known.is_some().then_some(&table),
             fuse: Some(&fused),
             must_beat_lexical: false,

@@ -113,7 +113,7 @@ impl Searched<'_> {
     ) -> Result<Vec<String>> {
         let weights = self.joined.weights;
         let (filter, without) = (Filter { kinds: set.kinds.clone(), ..Filter::default() }, query.without.clone());
-        let options = Options { mode, limit: DEPTH, filter, weights, without, ..Options::default() };
+        let options = Options { mode, limit: DEPTH, filter, weights, without, fold: false, ..Options::default() };
         let ids: Vec<u64> = search(self.store, base, third, &query.text, &options, None)?.hits.iter().map(|hit| hit.id).collect();
         Ok(folded(query, &self.store.chunks_by_id(&ids)?, set.unit))
     }

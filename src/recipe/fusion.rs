@@ -1,13 +1,10 @@
 //! `fusion:`, the word `auto` or what the votes of each retriever count.
 
-use std::fmt;
-
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
 use super::typed::{At, given};
 use super::values::Checker;
+use super::word_or::{InPlaceOfWord, WordOr};
 use crate::error::Result;
 
 /// The most that a vote can count, beside 1 which is usual.
@@ -15,9 +12,9 @@ const MAX_WEIGHT: f64 = 100.0;
 /// The greatest constant of reciprocal rank fusion: beyond it all ranks are alike.
 const MAX_K: f64 = 1000.0;
 /// What words count unless the recipe says otherwise.
-const DEFAULT_LEXICAL: f64 = 1.0;
+pub const DEFAULT_LEXICAL: f64 = 1.0;
 /// What vectors, and a projection, count unless the recipe says otherwise.
-const DEFAULT_VECTOR: f64 = 0.5;
+pub const DEFAULT_VECTOR: f64 = 0.5;
 /// The constant of reciprocal rank fusion unless the recipe says otherwise.
 const DEFAULT_K: f64 = 60.0;
 
@@ -55,7 +52,7 @@ impl FusionPlan {
                     .wrong(at, format!("expected `auto` or a mapping of weights, found {}", at.value))
                     .hint("write `auto`, or a mapping such as `{lexical: 1, vector: 0.5, projection: 0.5}`"));
             }
-            Some(FusionTyped::Weights(section)) => section,
+            Some(FusionTyped::Section(section)) => section,
         };
         let weight = |key, at: Option<&At<f64>>, default| check.number(key, at, default, 0.0, MAX_WEIGHT);
         let lexical = weight("fusion.lexical", section.lexical.as_ref(), DEFAULT_LEXICAL)?;
@@ -94,14 +91,10 @@ impl Serialize for FusionPlan {
 }
 
 /// `fusion:` as typed.
-#[derive(Clone, Debug)]
-pub(super) enum FusionTyped {
-    /// A word.
-    Word(At<String>),
-    /// Weights.
-    Weights(FusionSection),
-    /// What stands there is neither; this is what it is.
-    Neither(At<&'static str>),
+pub(super) type FusionTyped = WordOr<FusionSection>;
+
+impl InPlaceOfWord for FusionSection {
+    const EXPECTED: &'static str = "`auto` or a mapping of weights";
 }
 
 /// `fusion:` as a mapping.
@@ -118,62 +111,6 @@ pub(super) struct FusionSection {
     by: Option<At<String>>,
     #[serde(default, deserialize_with = "given")]
     k: Option<At<f64>>,
-}
-
-impl<'de> Deserialize<'de> for FusionTyped {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<FusionTyped, D::Error> {
-        let At { value, line, column } = At::<Found>::deserialize(deserializer)?;
-        Ok(match value {
-            Found::Word(value) => FusionTyped::Word(At { value, line, column }),
-            Found::Section(section) => FusionTyped::Weights(section),
-            Found::Neither(value) => FusionTyped::Neither(At { value, line, column }),
-        })
-    }
-}
-
-enum Found {
-    Word(String),
-    Section(FusionSection),
-    Neither(&'static str),
-}
-
-impl<'de> Deserialize<'de> for Found {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Found, D::Error> {
-        // What has no meaning is kept rather than refused: the place of a value is known only once it is read.
-        struct Anything;
-        impl<'de> Visitor<'de> for Anything {
-            type Value = Found;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`auto` or a mapping of weights")
-            }
-            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Found, E> {
-                Ok(Found::Word(word.to_owned()))
-            }
-            fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<Found, E> {
-                Ok(Found::Neither("a switch"))
-            }
-            fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<Found, E> {
-                Ok(Found::Neither("a number"))
-            }
-            fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<Found, E> {
-                Ok(Found::Neither("a number"))
-            }
-            fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Found, E> {
-                Ok(Found::Neither("a number"))
-            }
-            fn visit_unit<E: serde::de::Error>(self) -> Result<Found, E> {
-                Ok(Found::Neither("nothing"))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Found, A::Error> {
-                while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Found::Neither("a list"))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Found, A::Error> {
-                FusionSection::deserialize(MapAccessDeserializer::new(map)).map(Found::Section)
-            }
-        }
-        deserializer.deserialize_any(Anything)
-    }
 }
 
 #[cfg(test)]

@@ -15,11 +15,12 @@ pub mod suggest;
 mod template;
 mod typed;
 mod values;
+mod word_or;
 mod words;
 mod yaml;
 
 pub use bench::BenchPlan;
-pub use fusion::FusionPlan;
+pub use fusion::{DEFAULT_LEXICAL, DEFAULT_VECTOR, FusionPlan};
 pub use plan::{FEWEST_TOKENS, MOST_TOKENS, ModelFacts, Plan, PromptsPlan, ScrapePlan, default_group_size};
 pub use projection::{Architecture, Loss, PairSource, ProjectionPlan, Sides};
 pub use rerank::{DEFAULT_CANDIDATES, MAX_CANDIDATES, RerankPlan};

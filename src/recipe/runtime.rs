@@ -1,14 +1,12 @@
 //! `runtime:`, one word for every platform or a word for each.
 
-use std::fmt;
 use std::path::Path;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
 use super::typed::{At, Recipe, given};
 use super::values::Checker;
+use super::word_or::{InPlaceOfWord, WordOr};
 use crate::error::Result;
 
 /// Which runtime the recipe asks for.
@@ -73,7 +71,7 @@ impl RuntimesPlan {
             Some(RuntimeTyped::Neither(at)) => Err(check
                 .wrong(at, format!("expected a runtime or a mapping of platforms to runtimes, found {}", at.value))
                 .hint("write `auto`, `onnx`, `mlx` or `measured`, or a mapping such as `{default: auto, macos: mlx}`")),
-            Some(RuntimeTyped::PerPlatform(section)) => {
+            Some(RuntimeTyped::Section(section)) => {
                 let default = word("runtime.default", section.default.as_ref(), RuntimeChoice::Auto)?;
                 Ok(RuntimesPlan {
                     default,
@@ -95,14 +93,10 @@ impl Serialize for RuntimesPlan {
 }
 
 /// `runtime:` as typed.
-#[derive(Clone, Debug)]
-pub(super) enum RuntimeTyped {
-    /// One word for every platform.
-    Word(At<String>),
-    /// A word for each.
-    PerPlatform(RuntimeSection),
-    /// What stands there is neither; this is what it is.
-    Neither(At<&'static str>),
+pub(super) type RuntimeTyped = WordOr<RuntimeSection>;
+
+impl InPlaceOfWord for RuntimeSection {
+    const EXPECTED: &'static str = "a runtime or a mapping of platforms to runtimes";
 }
 
 /// `runtime:` as a mapping.
@@ -117,62 +111,6 @@ pub(super) struct RuntimeSection {
     linux: Option<At<String>>,
     #[serde(default, deserialize_with = "given")]
     windows: Option<At<String>>,
-}
-
-impl<'de> Deserialize<'de> for RuntimeTyped {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RuntimeTyped, D::Error> {
-        let At { value, line, column } = At::<Found>::deserialize(deserializer)?;
-        Ok(match value {
-            Found::Word(value) => RuntimeTyped::Word(At { value, line, column }),
-            Found::Section(section) => RuntimeTyped::PerPlatform(section),
-            Found::Neither(value) => RuntimeTyped::Neither(At { value, line, column }),
-        })
-    }
-}
-
-enum Found {
-    Word(String),
-    Section(RuntimeSection),
-    Neither(&'static str),
-}
-
-impl<'de> Deserialize<'de> for Found {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Found, D::Error> {
-        // What has no meaning is kept rather than refused: the place of a value is known only once it is read.
-        struct Anything;
-        impl<'de> Visitor<'de> for Anything {
-            type Value = Found;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a runtime or a mapping of platforms to runtimes")
-            }
-            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Found, E> {
-                Ok(Found::Word(word.to_owned()))
-            }
-            fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<Found, E> {
-                Ok(Found::Neither("a switch"))
-            }
-            fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<Found, E> {
-                Ok(Found::Neither("a number"))
-            }
-            fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<Found, E> {
-                Ok(Found::Neither("a number"))
-            }
-            fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Found, E> {
-                Ok(Found::Neither("a number"))
-            }
-            fn visit_unit<E: serde::de::Error>(self) -> Result<Found, E> {
-                Ok(Found::Neither("nothing"))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Found, A::Error> {
-                while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Found::Neither("a list"))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Found, A::Error> {
-                RuntimeSection::deserialize(MapAccessDeserializer::new(map)).map(Found::Section)
-            }
-        }
-        deserializer.deserialize_any(Anything)
-    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::fusion::By;
+use crate::recipe::{DEFAULT_LEXICAL, DEFAULT_VECTOR};
 
 /// What the best of the words counts where nothing was chosen.
-pub const LEXICAL_WEIGHT: f64 = 1.0;
+pub const LEXICAL_WEIGHT: f64 = DEFAULT_LEXICAL;
 /// What the nearest of the vectors counts where nothing was chosen; a projection that joins has half of it.
-pub const VECTOR_WEIGHT: f64 = 0.5;
+pub const VECTOR_WEIGHT: f64 = DEFAULT_VECTOR;
 
 /// What each retriever counts in hybrid search. One that counts nothing is not asked.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

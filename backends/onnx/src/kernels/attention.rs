@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::dispatched;
-use super::lanes::{Instructions, LANES, Lanes, Register, exp, lanes, sum};
+use super::lanes::{Instructions, LANES, Lanes, Register, exp, lanes, sum, transposed};
 
 /// Queries that are computed together: their sums stay in registers.
 const BLOCK: usize = 6;
@@ -66,11 +66,8 @@ fn attend_head<I: Instructions>(task: &Task<'_>, scratch: &mut Scratch) {
     values.resize(tokens * width, 0.0);
     scores.resize((BLOCK * places).max(scores.len()), 0.0);
     out.resize((task.queries.len() * size).max(out.len()), 0.0);
+    transpose::<I>(task, keys, places);
     for token in 0..tokens {
-        let key = &task.k[token * task.kv_stride..][..size];
-        for (number, &value) in key.iter().enumerate() {
-            keys[number * places + token] = value;
-        }
         values[token * width..][..size].copy_from_slice(&task.v[token * task.kv_stride..][..size]);
     }
     let mut query = task.queries.start;
@@ -81,6 +78,28 @@ fn attend_head<I: Instructions>(task: &Task<'_>, scratch: &mut Scratch) {
             4 | 5 => block::<I, 4>(task, query, keys, values, scores, out),
             _ => block::<I, BLOCK>(task, query, keys, values, scores, out),
         };
+    }
+}
+
+/// The keys of the row, from `[tokens, size]` to `[size, places]`.
+#[inline(always)]
+fn transpose<I: Instructions>(task: &Task<'_>, keys: &mut [f32], places: usize) {
+    let Task { k, kv_stride, tokens, size, .. } = *task;
+    let whole = |length: usize| length / LANES * LANES;
+    for token in (0..whole(tokens)).step_by(LANES) {
+        for number in (0..whole(size)).step_by(LANES) {
+            let block = std::array::from_fn(|at| lanes(&k[(token + at) * kv_stride + number..]));
+            for (at, column) in transposed::<I>(block).iter().enumerate() {
+                keys[(number + at) * places + token..][..LANES].copy_from_slice(column);
+            }
+        }
+    }
+    // What is left: numbers beyond the last block of tokens that have one, then tokens.
+    for token in 0..tokens {
+        let first = if token < whole(tokens) { whole(size) } else { 0 };
+        for (number, &value) in k[token * kv_stride..][..size].iter().enumerate().skip(first) {
+            keys[number * places + token] = value;
+        }
     }
 }
 
@@ -102,29 +121,41 @@ fn block<I: Instructions, const N: usize>(
     let stop = end.next_multiple_of(LANES);
     let q: [&[f32]; N] = std::array::from_fn(|at| &task.q[(first - task.queries.start + at) * task.q_stride..][..size]);
 
-    for at in (start..stop).step_by(LANES) {
-        let mut sums = products::<I, N>(&q, &keys[at..], places);
-        for (query, sums) in sums.iter_mut().enumerate() {
-            sums.iter_mut().for_each(|sum| *sum *= scale);
-            let own = first + query;
-            if let Some(bias) = task.bias {
-                for (lane, sum) in sums.iter_mut().enumerate() {
-                    let key = at + lane;
-                    if key < tokens {
-                        *sum += bias[key + tokens - 1 - own];
-                    }
+    let mut score = |at: usize, query: usize, sums: &mut Lanes| {
+        sums.iter_mut().for_each(|sum| *sum *= scale);
+        let own = first + query;
+        if let Some(bias) = task.bias {
+            for (lane, sum) in sums.iter_mut().enumerate() {
+                let key = at + lane;
+                if key < tokens {
+                    *sum += bias[key + tokens - 1 - own];
                 }
             }
-            // Beyond the row, or out of this query's sight.
-            if at + LANES > tokens.min(own.saturating_add(after).saturating_add(1)) || at < own.saturating_sub(before) {
-                for (lane, sum) in sums.iter_mut().enumerate() {
-                    let key = at + lane;
-                    if key >= tokens || key > own.saturating_add(after) || key < own.saturating_sub(before) {
-                        *sum = f32::NEG_INFINITY;
-                    }
+        }
+        // Beyond the row, or out of this query's sight.
+        if at + LANES > tokens.min(own.saturating_add(after).saturating_add(1)) || at < own.saturating_sub(before) {
+            for (lane, sum) in sums.iter_mut().enumerate() {
+                let key = at + lane;
+                if key >= tokens || key > own.saturating_add(after) || key < own.saturating_sub(before) {
+                    *sum = f32::NEG_INFINITY;
                 }
             }
-            scores[query * places + at..][..LANES].copy_from_slice(sums);
+        }
+        scores[query * places + at..][..LANES].copy_from_slice(sums);
+    };
+    let mut at = start;
+    while at < stop {
+        if I::WIDE && at + 2 * LANES <= stop {
+            let mut pairs = products::<I, N, 2>(&q, &keys[at..], places);
+            for (query, [left, right]) in pairs.iter_mut().enumerate() {
+                score(at, query, left);
+                score(at + LANES, query, right);
+            }
+            at += 2 * LANES;
+        } else {
+            let mut sums = products::<I, N, 1>(&q, &keys[at..], places);
+            sums.iter_mut().enumerate().for_each(|(query, [sums])| score(at, query, sums));
+            at += LANES;
         }
     }
 
@@ -153,38 +184,59 @@ fn block<I: Instructions, const N: usize>(
     }
 
     let seen: [&[f32]; N] = std::array::from_fn(|query| &scores[query * places..][start..end]);
-    for column in (0..width).step_by(LANES) {
-        let mut sums = products::<I, N>(&seen, &values[start * width + column..], width);
+    let mut store = |column: usize, query: usize, sums: &mut Lanes| {
         let whole = LANES.min(size - column);
-        for (query, sums) in sums.iter_mut().enumerate() {
-            sums.iter_mut().for_each(|sum| *sum *= inverse[query]);
-            out[(first - task.queries.start + query) * size + column..][..whole].copy_from_slice(&sums[..whole]);
+        sums.iter_mut().for_each(|sum| *sum *= inverse[query]);
+        out[(first - task.queries.start + query) * size + column..][..whole].copy_from_slice(&sums[..whole]);
+    };
+    let mut column = 0;
+    while column < width {
+        let right = &values[start * width + column..];
+        if I::WIDE && column + 2 * LANES <= width {
+            let mut pairs = products::<I, N, 2>(&seen, right, width);
+            for (query, [left, right]) in pairs.iter_mut().enumerate() {
+                store(column, query, left);
+                store(column + LANES, query, right);
+            }
+            column += 2 * LANES;
+        } else {
+            let mut sums = products::<I, N, 1>(&seen, right, width);
+            sums.iter_mut().enumerate().for_each(|(query, [sums])| store(column, query, sums));
+            column += LANES;
         }
     }
     N
 }
 
-/// 16 numbers of a product of matrices for each of `N` rows: the sum over `n` of `left[row][n] * right[n]`, where `right[n]` is the first 16
+/// `C` times 16 numbers of a product of matrices for each of `N` rows: the sum over `n` of `left[row][n] * right[n]`, where `right[n]` is the
 /// numbers from `right[n * stride]` on. All rows of `left` have the same length.
 #[inline(always)]
-fn products<I: Instructions, const N: usize>(left: &[&[f32]; N], right: &[f32], stride: usize) -> [Lanes; N] {
+fn products<I: Instructions, const N: usize, const C: usize>(left: &[&[f32]; N], right: &[f32], stride: usize) -> [[Lanes; C]; N] {
     let steps = left[0].len();
     let left: [&[f32]; N] = std::array::from_fn(|row| &left[row][..steps]);
-    assert!(steps == 0 || (steps - 1) * stride + LANES <= right.len(), "the last step lies in the matrix");
+    assert!(steps == 0 || (steps - 1) * stride + C * LANES <= right.len(), "the last step lies in the matrix");
     // SAFETY: `dispatched` compiles for instruction sets that the processor has.
     unsafe {
-        let mut sums = [I::Register::zero(); N];
+        let mut sums = [[I::Register::zero(); C]; N];
         for step in 0..steps {
-            // SAFETY: `step` is not beyond the last one, for which the place was checked.
-            let lanes = I::Register::load(&*right.as_ptr().add(step * stride).cast::<Lanes>());
+            let mut lanes = [I::Register::zero(); C];
+            for (column, lanes) in lanes.iter_mut().enumerate() {
+                // SAFETY: `step` is not beyond the last one, for which the place was checked.
+                *lanes = I::Register::load(&*right.as_ptr().add(step * stride + column * LANES).cast::<Lanes>());
+            }
             for row in 0..N {
                 // SAFETY: each row has so many steps.
-                sums[row] = sums[row].add_product(*left[row].get_unchecked(step), lanes);
+                let factor = *left[row].get_unchecked(step);
+                for column in 0..C {
+                    sums[row][column] = sums[row][column].add_product(factor, lanes[column]);
+                }
             }
         }
-        let mut out = [[0.0; LANES]; N];
+        let mut out = [[[0.0; LANES]; C]; N];
         for row in 0..N {
-            sums[row].store(&mut out[row]);
+            for column in 0..C {
+                sums[row][column].store(&mut out[row][column]);
+            }
         }
         out
     }

@@ -2,8 +2,10 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm512_fmadd_ps,
-    _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+    __m256, __m512, _mm256_castpd_ps, _mm256_castps_pd, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_permute2f128_ps, _mm256_set1_ps,
+    _mm256_setzero_ps, _mm256_storeu_ps, _mm256_unpackhi_pd, _mm256_unpackhi_ps, _mm256_unpacklo_pd, _mm256_unpacklo_ps, _mm512_castpd_ps,
+    _mm512_castps_pd, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_storeu_ps,
+    _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
 };
 
 /// How many numbers a step takes: one register of AVX-512, two of AVX2, four of NEON.
@@ -16,6 +18,9 @@ pub(super) type Lanes = [f32; LANES];
 pub(super) trait Instructions {
     /// Whether a fused multiply-add is one instruction.
     const FMA: bool;
+    /// Whether 32 numbers of six rows find room in its registers. Then so many sums are under way that none waits for the one before, and a number that is
+    /// broadcast serves two products: with 16, loading is what takes the time where two products are begun at once.
+    const WIDE: bool = false;
     /// 16 numbers in registers: the compiler keeps simple loops over arrays there by itself, but not sums that outlive many steps.
     type Register: Register;
 }
@@ -33,6 +38,8 @@ pub(super) trait Register: Copy {
     unsafe fn add_product(self, factor: f32, lanes: Self) -> Self;
     /// To memory.
     unsafe fn store(self, lanes: &mut Lanes);
+    /// Rows become columns.
+    unsafe fn transpose(rows: [Self; LANES]) -> [Self; LANES];
 }
 
 /// The target's own.
@@ -66,6 +73,11 @@ impl Register for Lanes {
     unsafe fn store(self, lanes: &mut Lanes) {
         *lanes = self;
     }
+
+    #[inline(always)]
+    unsafe fn transpose(rows: [Lanes; LANES]) -> [Lanes; LANES] {
+        std::array::from_fn(|column| std::array::from_fn(|row| rows[row][column]))
+    }
 }
 
 /// AVX-512 with its foundation, and the parts that all processors with it have since 2017.
@@ -75,6 +87,7 @@ pub(super) struct Avx512;
 #[cfg(target_arch = "x86_64")]
 impl Instructions for Avx512 {
     const FMA: bool = true;
+    const WIDE: bool = true;
     type Register = __m512;
 }
 
@@ -102,6 +115,38 @@ impl Register for __m512 {
     unsafe fn store(self, lanes: &mut Lanes) {
         // SAFETY: the caller has AVX-512; there is room for 16 numbers.
         unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), self) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(rows: [__m512; LANES]) -> [__m512; LANES] {
+        // SAFETY: the caller has AVX-512.
+        unsafe {
+            // The rows as pairs of numbers, then each four rows for themselves, in quarters of a register: the quarter `k` of `fours[4 * i + j]` is
+            // column `4 * k + j` of the rows from `4 * i` on.
+            let mut fours = rows;
+            for i in (0..LANES).step_by(4) {
+                let [a, b, c, d] = [rows[i], rows[i + 1], rows[i + 2], rows[i + 3]];
+                let (low, lower) = (_mm512_castps_pd(_mm512_unpacklo_ps(a, b)), _mm512_castps_pd(_mm512_unpacklo_ps(c, d)));
+                let (high, higher) = (_mm512_castps_pd(_mm512_unpackhi_ps(a, b)), _mm512_castps_pd(_mm512_unpackhi_ps(c, d)));
+                fours[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, lower));
+                fours[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, lower));
+                fours[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high, higher));
+                fours[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high, higher));
+            }
+            const EVEN: i32 = 0b10_00_10_00;
+            const ODD: i32 = 0b11_01_11_01;
+            let mut columns = rows;
+            for j in 0..4 {
+                let even =
+                    [_mm512_shuffle_f32x4::<EVEN>(fours[j], fours[4 + j]), _mm512_shuffle_f32x4::<EVEN>(fours[8 + j], fours[12 + j])];
+                let odd = [_mm512_shuffle_f32x4::<ODD>(fours[j], fours[4 + j]), _mm512_shuffle_f32x4::<ODD>(fours[8 + j], fours[12 + j])];
+                columns[j] = _mm512_shuffle_f32x4::<EVEN>(even[0], even[1]);
+                columns[4 + j] = _mm512_shuffle_f32x4::<EVEN>(odd[0], odd[1]);
+                columns[8 + j] = _mm512_shuffle_f32x4::<ODD>(even[0], even[1]);
+                columns[12 + j] = _mm512_shuffle_f32x4::<ODD>(odd[0], odd[1]);
+            }
+            columns
+        }
     }
 }
 
@@ -145,6 +190,72 @@ impl Register for [__m256; 2] {
             _mm256_storeu_ps(lanes.as_mut_ptr(), self[0]);
             _mm256_storeu_ps(lanes[8..].as_mut_ptr(), self[1]);
         }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(rows: [[__m256; 2]; LANES]) -> [[__m256; 2]; LANES] {
+        // SAFETY: the caller has AVX2.
+        unsafe {
+            let mut columns = rows;
+            for down in 0..2 {
+                for across in 0..2 {
+                    let mut eight = [rows[0][0]; 8];
+                    for at in 0..8 {
+                        eight[at] = rows[8 * down + at][across];
+                    }
+                    let eight = transpose_eight(eight);
+                    for at in 0..8 {
+                        columns[8 * across + at][down] = eight[at];
+                    }
+                }
+            }
+            columns
+        }
+    }
+}
+
+/// # Safety
+/// The processor has AVX2.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn transpose_eight(rows: [__m256; 8]) -> [__m256; 8] {
+    // SAFETY: the caller has AVX2.
+    unsafe {
+        // As with 16: each four rows for themselves, in halves of a register.
+        let mut fours = rows;
+        for i in [0, 4] {
+            let [a, b, c, d] = [rows[i], rows[i + 1], rows[i + 2], rows[i + 3]];
+            let (low, lower) = (_mm256_castps_pd(_mm256_unpacklo_ps(a, b)), _mm256_castps_pd(_mm256_unpacklo_ps(c, d)));
+            let (high, higher) = (_mm256_castps_pd(_mm256_unpackhi_ps(a, b)), _mm256_castps_pd(_mm256_unpackhi_ps(c, d)));
+            fours[i] = _mm256_castpd_ps(_mm256_unpacklo_pd(low, lower));
+            fours[i + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low, lower));
+            fours[i + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(high, higher));
+            fours[i + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(high, higher));
+        }
+        let mut columns = rows;
+        for j in 0..4 {
+            columns[j] = _mm256_permute2f128_ps::<0x20>(fours[j], fours[4 + j]);
+            columns[4 + j] = _mm256_permute2f128_ps::<0x31>(fours[j], fours[4 + j]);
+        }
+        columns
+    }
+}
+
+/// Rows become columns.
+#[inline(always)]
+pub(super) fn transposed<I: Instructions>(rows: [&Lanes; LANES]) -> [Lanes; LANES] {
+    // SAFETY: `dispatched` compiles for instruction sets that the processor has.
+    unsafe {
+        let mut registers = [I::Register::zero(); LANES];
+        for at in 0..LANES {
+            registers[at] = I::Register::load(rows[at]);
+        }
+        let registers = I::Register::transpose(registers);
+        let mut columns = [[0.0; LANES]; LANES];
+        for at in 0..LANES {
+            registers[at].store(&mut columns[at]);
+        }
+        columns
     }
 }
 

@@ -91,6 +91,11 @@ pub fn runtime_version(library: &Path) -> Result<String> {
 /// Loads a model: records its graph and gives ONNX Runtime the model's own bytes as initializers, without a copy where they are
 /// aligned single precision.
 pub fn load(model: Arc<Model>, options: &Options) -> Result<Box<dyn EmbeddingEngine>> {
+    Ok(Box::new(open(model, options, None)?))
+}
+
+/// As [`load`]; with a name for a profile ONNX Runtime notes there what each operator took.
+fn open(model: Arc<Model>, options: &Options, profile: Option<&Path>) -> Result<OnnxEngine> {
     let refused = |reason: &str, hint: &str| EngineError::Precision {
         runtime: Runtime::Onnx,
         precision: options.precision,
@@ -124,6 +129,9 @@ pub fn load(model: Arc<Model>, options: &Options) -> Result<Box<dyn EmbeddingEng
         .map_err(|e| load(&e))?
         .with_operators(operators::domain().map_err(|e| load(&e))?)
         .map_err(|e| load(&e))?;
+    if let Some(profile) = profile {
+        builder = builder.with_profiling(profile).map_err(|e| load(&e))?;
+    }
     let mut copies = Vec::new();
     let mut tensors = Vec::new();
     for name in &graph.parameters {
@@ -151,7 +159,7 @@ pub fn load(model: Arc<Model>, options: &Options) -> Result<Box<dyn EmbeddingEng
     let session = editor::session(graph, tensors, model.dimensions(), &mut builder).map_err(|e| load(&e))?;
     // The session was begun with another graph, whose outputs it would ask for.
     let run = RunOptions::new().map_err(|e| load(&e))?.with_outputs(OutputSelector::no_default().with(OUTPUT));
-    Ok(Box::new(OnnxEngine { session, inputs, run, info, _copies: copies, _quantized: quantized, _model: model }))
+    Ok(OnnxEngine { session, inputs, run, info, _copies: copies, _quantized: quantized, _model: model })
 }
 
 /// A value over a tensor's bytes, and the copy that it lies in if they had to be converted or aligned.
@@ -235,3 +243,7 @@ impl EmbeddingEngine for OnnxEngine {
         Embeddings::new(values.to_vec(), self.info.dimensions)
     }
 }
+
+#[cfg(test)]
+#[path = "profile.rs"]
+mod profile;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use patina_backend::Model;
+use patina_backend::{CrossEncoder, Model};
 use serde::Serialize;
 
 use crate::cli::Context;
@@ -11,7 +11,7 @@ use crate::cli::project::Project;
 use crate::cli::report::{Style, count, plural};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::hub::{self, HubSettings};
-use crate::model::{self, Cache, KnownModel, ModelFolder, ModelRef, ModelReport, registry};
+use crate::model::{self, Cache, FileReport, KnownModel, ModelFolder, ModelRef, ModelReport, registry};
 use crate::progress::Job;
 
 #[derive(Debug, Subcommand)]
@@ -123,8 +123,11 @@ fn list(context: &Context, cache: &Cache) -> Result<()> {
                 let opened = Model::open(folder.path());
                 let dimensions = opened.as_ref().ok().map(|model| model.dimensions());
                 // It is here all the same, and a recipe may say what its files do not.
-                broken.extend(opened.err().map(|error| format!("{name}: {}", Error::from(error))));
-                reports.push(ModelReport::here(&folder, None, dimensions));
+                let scores = reranker(&folder);
+                broken.extend(opened.err().filter(|_| scores.is_none()).map(|error| format!("{name}: {}", Error::from(error))));
+                let mut report = ModelReport::here(&folder, None, dimensions);
+                report.reranker = scores.map(|scores| scores.activation.name().to_owned());
+                reports.push(report);
             }
             Err(error) => broken.push(format!("{name}: {error}")),
         }
@@ -150,7 +153,11 @@ fn list(context: &Context, cache: &Cache) -> Result<()> {
                 number(report.dimensions),
                 number(report.max_tokens),
                 report.licence.as_deref().unwrap_or("?"),
-                if report.here { style.good("here") } else { "not here".to_owned() }
+                match &report.reranker {
+                    _ if !report.here => "not here".to_owned(),
+                    None => style.good("here"),
+                    Some(_) => format!("{}, a reranker", style.good("here")),
+                }
             );
         }
         out
@@ -160,11 +167,18 @@ fn list(context: &Context, cache: &Cache) -> Result<()> {
 fn show(context: &Context, cache: &Cache, folder: &ModelFolder, transfer: Option<Transfer>) -> Result<()> {
     let identity = folder.identity(cache, Job::silent())?;
     let mut report = ModelReport::here(folder, Some(&identity), None);
-    // A model without modules.json can be used with a recipe that says its pooling; it is shown as far as it is known.
-    let model = match folder.settings().pooling {
-        Some(_) => Some(Model::open(folder.path())?),
-        None => None,
+    // A model without modules.json can be used with a recipe that says its pooling; it is shown as far as it is known. One that scores pairs
+    // has no pooling either.
+    let (model, scores) = match folder.settings().pooling {
+        Some(_) => (Some(Model::open(folder.path())?), None),
+        None => (None, reranker(folder)),
     };
+    report.reranker = scores.as_ref().map(|scores| scores.activation.name().to_owned());
+    if let Some(scores) = &scores {
+        let limit = scores.model.max_tokens();
+        report.architecture = Some(scores.model.architecture().to_owned());
+        report.max_tokens = Some(report.max_tokens.map_or(limit, |tokens| tokens.min(limit)));
+    }
     if let Some(model) = &model {
         report.architecture = Some(model.architecture().to_owned());
         report.dimensions = Some(model.dimensions());
@@ -173,6 +187,11 @@ fn show(context: &Context, cache: &Cache, folder: &ModelFolder, transfer: Option
     let normalized = model.as_ref().map(|model| model.head().normalizes());
     let shown = Shown { model: report, transfer };
     context.report.result(&shown, |style| text(&shown.model, normalized, style))
+}
+
+/// The folder as a reranker, if it holds one.
+fn reranker(folder: &ModelFolder) -> Option<CrossEncoder> {
+    CrossEncoder::open(folder.path()).ok()
 }
 
 /// What the table knows of a model that is not on this machine.
@@ -200,14 +219,23 @@ fn text(report: &ModelReport, normalized: Option<bool>, style: &Style) -> String
     line("architecture", report.architecture.clone());
     line("dimensions", report.dimensions.map(|n| n.to_string()));
     line("max tokens", report.max_tokens.map(|n| n.to_string()));
+    if let Some(activation) = &report.reranker {
+        line("reranker", Some(format!("scores a question with a text ({activation}): `rerank: {{model: {}}}` in a recipe", report.name)));
+        line("tokenizer", Some(if report.tokenizer { yes(true) } else { "none: it cannot read texts".to_owned() }));
+        return out + &files(report, style);
+    }
     line("pooling", Some(report.pooling.clone().unwrap_or_else(|| "not known: write `pooling:` into the recipe".to_owned())));
     line("normalized", normalized.map(yes));
     line("tokenizer", Some(if report.tokenizer { yes(true) } else { "none: token ids only".to_owned() }));
     line("query", Some(prompt(&report.query_prompt.text)));
     line("document", Some(prompt(&report.document_prompt.text)));
-    for file in &report.files {
+    out + &files(report, style)
+}
+
+fn files(report: &ModelReport, style: &Style) -> String {
+    let line = |file: &FileReport| {
         let size = file.size.map(count).unwrap_or_default();
-        out += &format!("  {size:>12} {} {}\n", style.dim(file.sha256.as_deref().unwrap_or_default()), file.path);
-    }
-    out
+        format!("  {size:>12} {} {}\n", style.dim(file.sha256.as_deref().unwrap_or_default()), file.path)
+    };
+    report.files.iter().map(line).collect()
 }

@@ -4,7 +4,7 @@ mod vectors;
 
 use std::collections::HashMap;
 
-use patina_backend::{Model, ModelOptions};
+use patina_backend::{CrossEncoder, Model, ModelOptions};
 use serde::Serialize;
 
 use crate::cli::Context;
@@ -12,6 +12,7 @@ use crate::cli::pins::{Depth, Pinned};
 use crate::cli::project::Project;
 use crate::cli::projections;
 use crate::cli::report::{Style, count, plural};
+use crate::cli::rerank;
 use crate::cli::setup::{self, Overrides, Setup};
 use crate::embed::select::Purpose;
 use crate::error::{Error, ErrorKind, Result};
@@ -54,11 +55,14 @@ struct ModelState {
     identity: Option<String>,
     files: usize,
     dimensions: Option<usize>,
+    /// What makes scores of its logits, if it is a reranker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reranker: Option<&'static str>,
 }
 
 #[derive(Serialize)]
 struct Finding {
-    /// `model`, `weights`, `vectors`, `index`, `projection` or `lockfile`.
+    /// `model`, `weights`, `vectors`, `index`, `projection`, `lockfile` or `reranker`.
     part: &'static str,
     message: String,
     hint: Option<String>,
@@ -123,6 +127,7 @@ fn of_model(folder: &ModelFolder, options: &ModelOptions, cache: &Cache, job: Jo
             identity: None,
             files: folder.files().len(),
             dimensions: None,
+            reranker: None,
         },
         weights: None,
         vectors: None,
@@ -130,9 +135,15 @@ fn of_model(folder: &ModelFolder, options: &ModelOptions, cache: &Cache, job: Jo
         warnings: Vec::new(),
     };
     report.model.identity = report.take("model", folder.verify(cache, job))?.map(|identity| identity.sha256);
-    let model = report.take("model", Model::open_with(folder.path(), options).map_err(Error::from))?;
+    let scores =
+        if folder.settings().pooling.is_none() && options.pooling.is_none() { CrossEncoder::open(folder.path()).ok() } else { None };
+    report.model.reranker = scores.as_ref().map(|scores| scores.activation.name());
+    let model = match scores {
+        Some(scores) => Some(scores.model),
+        None => report.take("model", Model::open_with(folder.path(), options).map_err(Error::from))?,
+    };
     if let Some(model) = &model {
-        report.model.dimensions = Some(model.dimensions());
+        report.model.dimensions = Some(model.dimensions()).filter(|_| report.model.reranker.is_none());
         let weights = report.take("weights", scan(model, job))?;
         if let Some(weights) = &weights {
             judge_weights(&mut report, weights, pad_token(folder));
@@ -190,7 +201,22 @@ fn of_project(project: &Project, job: Job<'_>) -> Result<Report> {
         of_indexes(&mut report, store, &setup)?;
     }
     of_lockfile(&mut report, project, &setup, store.as_ref(), job)?;
+    of_reranker(&mut report, &setup, &cache, job)?;
     Ok(report)
+}
+
+/// What the recipe's reranker has, beside the model that embeds.
+fn of_reranker(report: &mut Report, setup: &Setup, cache: &Cache, job: Job<'_>) -> Result<()> {
+    let Some(folder) = report.take("reranker", rerank::of_recipe(setup))?.flatten() else { return Ok(()) };
+    // One that embeds would be a model like any other to `of_model`.
+    if report.take("reranker", CrossEncoder::open(folder.path()).map_err(Error::from))?.is_none() {
+        return Ok(());
+    }
+    let (found, _) = of_model(&folder, &ModelOptions::default(), cache, job)?;
+    let named = |finding: Finding| Finding { part: "reranker", ..finding };
+    report.faults.extend(found.faults.into_iter().map(named));
+    report.warnings.extend(found.warnings.into_iter().map(named));
+    Ok(())
 }
 
 fn of_vectors(report: &mut Report, store: &Store, setup: &Setup, model: &Model) -> Result<()> {
@@ -288,7 +314,8 @@ fn text(report: &Report, style: &Style) -> String {
         out += &format!("project      {project}\n");
     }
     let model = &report.model;
-    let dimensions = model.dimensions.map(|n| format!(", {n} dimensions")).unwrap_or_default();
+    let dimensions =
+        model.dimensions.map(|n| format!(", {n} dimensions")).or(model.reranker.map(|_| ", a reranker".to_owned())).unwrap_or_default();
     out += &format!("model        {}{dimensions}, {}\n", style.bold(&printable(&model.name)), plural(model.files, "file"));
     if let Some(identity) = &model.identity {
         out += &format!("identity     {identity}\n");

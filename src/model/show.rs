@@ -50,6 +50,9 @@ pub struct ModelReport {
     pub max_tokens: Option<usize>,
     /// The pooling.
     pub pooling: Option<String>,
+    /// What makes scores of a reranker's logits; a reranker scores pairs of texts and gives no vectors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reranker: Option<String>,
     /// Whether it has a tokenizer; without one only token ids can be embedded.
     pub tokenizer: bool,
     /// Goes before a query.
@@ -96,6 +99,7 @@ impl ModelReport {
             dimensions: dimensions.or(model.settings().dimensions).or(known.map(|known| known.dimensions)),
             max_tokens: model.max_tokens(),
             pooling: model.settings().pooling.clone().or(known.map(|known| known.pooling.to_owned())),
+            reranker: None,
             tokenizer: model.tokenizer().is_some(),
             query_prompt: model.prompt(PromptKind::Query, None),
             document_prompt: model.prompt(PromptKind::Document, None),
@@ -124,6 +128,7 @@ impl ModelReport {
             dimensions: Some(known.dimensions),
             max_tokens: Some(known.max_tokens),
             pooling: Some(known.pooling.to_owned()),
+            reranker: None,
             tokenizer: true,
             query_prompt: prompt(known.query_prompt),
             document_prompt: prompt(known.document_prompt),

@@ -211,6 +211,30 @@ fn the_section_is_checked() {
 }
 
 #[test]
+fn it_is_shown_and_looked_through_as_what_it_is() {
+    let place = project("");
+    let shown = place.run(["model", "show", "--json", "./reranker"]).json();
+    assert_eq!((&shown["reranker"], &shown["architecture"], &shown["max_tokens"]), (&json!("sigmoid"), &json!("bert"), &json!(40)));
+    let text = place.run(["model", "show", "./reranker"]);
+    assert!(text.success().text().contains("rerank: {model:") && !text.text().contains("pooling"), "{text}");
+    let alone = place.run(["validate", "--json", "--model", "./reranker"]).json();
+    assert_eq!((&alone["model"]["reranker"], &alone["faults"]), (&json!("sigmoid"), &json!([])));
+    assert!(alone["weights"]["tensors"].as_u64().unwrap() > 10, "{alone}");
+    let of_project = || place.run(["validate", "--json"]);
+    assert!(!of_project().json()["warnings"].to_string().contains("reranker"), "{}", of_project());
+    // A number of the classifier's that is none: the project's own look-through finds it.
+    let path = place.path("reranker/model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.len() - 4;
+    bytes[at..].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    let ran = of_project();
+    ran.exit(3);
+    let told = String::from_utf8_lossy(&ran.out).into_owned();
+    assert!(told.contains("\"reranker\"") && told.contains("1 NaN"), "{ran}");
+}
+
+#[test]
 fn a_set_is_measured_with_and_without() {
     let place = Place::new();
     let set = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/eval/beir");

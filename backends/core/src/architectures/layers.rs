@@ -62,7 +62,7 @@ impl SelfAttention {
                 let all = ops.linear(x, all)?;
                 let (q, kv) = (heads * head_size, kv_heads * head_size);
                 let all_queries = ops.columns(&all, 0, q)?;
-                // In one product with keys and values: the queries of the other tokens come with it, a twelfth of a layer at most.
+                // In one product with keys and values: the queries of the other tokens come with it, a twelfth to an eighth of a layer.
                 (wanted(ops, &all_queries, only)?, ops.columns(&all, q, kv)?, ops.columns(&all, q + kv, kv)?)
             }
         };

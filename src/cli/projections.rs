@@ -22,7 +22,7 @@ use crate::store::{Chunk, Store, StoredVectors};
 use crate::train::{History, Projection, Verdict};
 
 /// Raised when a change of Patina's own makes other projections of the same input.
-pub(super) const TRAINING_VERSION: u32 = 3;
+pub(super) const TRAINING_VERSION: u32 = 4;
 
 /// Chunks that a projection is trained and judged on, at most: with vectors of 1,024 numbers and their texts some 700 MB.
 const MOST_CHUNKS: usize = 100_000;

@@ -4,11 +4,11 @@
 //! only trained and judged with and never searched; its group is that of its answer, so that both are on the same side of a split. The
 //! answer's text still holds the question's words, as most texts hold some of the words that they are searched with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sha2::{Digest, Sha256};
 
-use super::eligible::key;
+use super::eligible::{key, keys};
 use super::within::{HEADING_SEPARATOR, spread};
 use crate::store::{Chunk, Kind, Symbol};
 
@@ -26,7 +26,7 @@ pub const MAX_QUESTIONS: usize = 4000;
 /// The questions with the ids of their answers, ordered by id. `chunks` are all that may answer, `symbols` those of the project.
 ///
 /// A text that asks in two groups is left out: it would be on two sides of a split, and what every session asks ("Next steps") asks
-/// nothing.
+/// nothing. So is one that is all that a chunk of another group says, which would be on two sides as well.
 pub(super) fn find(chunks: &[&Chunk], symbols: &[Symbol]) -> Vec<(Chunk, u64)> {
     let mut files: BTreeMap<&str, Vec<&Chunk>> = BTreeMap::new();
     for chunk in chunks {
@@ -50,10 +50,12 @@ pub(super) fn find(chunks: &[&Chunk], symbols: &[Symbol]) -> Vec<(Chunk, u64)> {
     for (text, answer) in found.into_iter().filter(|(text, _)| says_enough(text)) {
         asked.entry(key(&text)).or_default().push((text, answer));
     }
+    let said = said_whole(chunks, &asked);
     let mut groups: BTreeMap<&str, Vec<(String, &Chunk)>> = BTreeMap::new();
-    for mut places in asked.into_values() {
+    for (key, mut places) in asked {
         let (text, answer) = places.swap_remove(0);
-        if places.iter().all(|(_, other)| other.group == answer.group) {
+        let elsewhere = said.get(&key).is_some_and(|groups| groups.iter().any(|group| *group != answer.group));
+        if !elsewhere && places.iter().all(|(_, other)| other.group == answer.group) {
             groups.entry(&answer.group).or_default().push((text, answer));
         }
     }
@@ -68,6 +70,17 @@ pub(super) fn find(chunks: &[&Chunk], symbols: &[Symbol]) -> Vec<(Chunk, u64)> {
     kept.sort_by_key(|(question, _)| question.id);
     kept.dedup_by_key(|(question, _)| question.id);
     kept
+}
+
+/// In which groups what is asked is a whole chunk.
+fn said_whole<'a, T>(chunks: &[&'a Chunk], asked: &BTreeMap<[u8; 32], T>) -> HashMap<[u8; 32], BTreeSet<&'a str>> {
+    let mut said: HashMap<[u8; 32], BTreeSet<&str>> = HashMap::new();
+    for chunk in chunks {
+        for key in keys(chunk).into_iter().filter(|key| asked.contains_key(key)) {
+            said.entry(key).or_default().insert(&chunk.group);
+        }
+    }
+    said
 }
 
 /// The last heading above each section asks for its first piece.

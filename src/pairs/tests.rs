@@ -138,6 +138,25 @@ fn two_commits_of_one_file_are_told_apart_by_their_subjects() {
     assert_eq!(ids(&semantic_with_commits(&chunks, &commits)), [(0, 2), (1, 2)]);
 }
 
+/// The symbol of a chunk; its id is 1000 more.
+fn symbol(chunk: u64, doc: &str) -> Symbol {
+    Symbol {
+        id: 1000 + chunk,
+        chunk: Some(chunk),
+        kind: SymbolKind::Function,
+        name: format!("f{chunk}"),
+        qualified: format!("f{chunk}"),
+        signature: String::new(),
+        doc: doc.to_owned(),
+        language: "rust".into(),
+        path: "x.rs".into(),
+        line: 1,
+        end_line: 2,
+        doc_line: 0,
+        doc_end_line: 0,
+    }
+}
+
 fn made(sources: &[PairSource], chunks: &[Chunk], commits: &[Commit], symbols: &[Symbol], edges: &[CallEdge]) -> Pairs {
     make(sources, &Material { chunks, commits, symbols, edges })
 }
@@ -156,21 +175,7 @@ fn headings_lines_that_ask_and_doc_comments_are_questions_to_their_answers() {
         chunk(6, Kind::Document, "e.md", 1, "What to do about it all 1", &text("e")),
         chunk(7, Kind::Document, "f.md", 1, "What to do about it all 2", &text("f")),
     ];
-    let symbol = Symbol {
-        id: 77,
-        chunk: Some(5),
-        kind: SymbolKind::Function,
-        name: "open".into(),
-        qualified: "open".into(),
-        signature: "fn open()".into(),
-        doc: "Opens the store and locks it. Fails if it is held.".into(),
-        language: "rust".into(),
-        path: "x.rs".into(),
-        line: 2,
-        end_line: 4,
-        doc_line: 1,
-        doc_end_line: 1,
-    };
+    let symbol = symbol(5, "Opens the store and locks it. Fails if it is held.");
     let found = made(&[PairSource::Semantic], &chunks, &[], std::slice::from_ref(&symbol), &[]);
     let answers: BTreeMap<&str, u64> = found
         .questions
@@ -193,6 +198,31 @@ fn headings_lines_that_ask_and_doc_comments_are_questions_to_their_answers() {
     let mut backwards = chunks.to_vec();
     backwards.reverse();
     assert_eq!(made(&[PairSource::Semantic], &backwards, &[], &[symbol], &[]).questions, found.questions);
+}
+
+/// A session that says the question and nothing else, and one that answers it: the first is not on the other side of the second.
+#[test]
+fn what_a_chunk_of_another_group_says_and_nothing_else_asks_nothing() {
+    let asked = "Why does the lexical search miss split identifiers?";
+    let answer = "Because the tokenizer of the index took them for one word each, until they were split.";
+    let other = "What does the second session ask of the lockfile?";
+    let mut chunks = vec![
+        chunk(1, Kind::Session, "s/a.md", 1, "S > Open", &format!("- {}", asked.to_uppercase())),
+        chunk(2, Kind::Session, "s/a.md", 9, "S > Done", &text("alpha")),
+        chunk(3, Kind::Session, "s/b.md", 1, "S > Log", &format!("{asked}\n{answer}\n{other}\n{answer}")),
+    ];
+    let texts = |chunks: &[Chunk]| -> Vec<String> {
+        made(&[PairSource::Semantic], chunks, &[], &[], &[]).questions.into_iter().map(|question| question.text).collect()
+    };
+    // With a list's dash it is another text.
+    assert_eq!(texts(&chunks).len(), 2);
+    chunks[0].text = asked.to_uppercase();
+    assert_eq!(texts(&chunks), [other]);
+    // As title and text together too; in its own group it may stand.
+    (chunks[0].title, chunks[0].text) = ("Why does".to_owned(), "the lexical search miss   split identifiers?".to_owned());
+    assert_eq!(texts(&chunks), [other]);
+    (chunks[0].path, chunks[0].group) = ("s/b.md".to_owned(), "s/b.md".to_owned());
+    assert_eq!(texts(&chunks).len(), 2);
 }
 
 #[test]
@@ -261,22 +291,7 @@ fn calls_keep_their_direction_and_are_split_by_function() {
     let mut chunks: Vec<Chunk> =
         (0..40).map(|i| chunk(i, Kind::Code, "x.rs", 10 * i as u32 + 1, &format!("x.rs > f{i}"), &text(&letters(500 + i)))).collect();
     chunks.push(chunk(99, Kind::Code, "x.rs", 999, "x.rs > tool", &text("tool")));
-    let symbol = |id: u64| Symbol {
-        id: 1000 + id,
-        chunk: Some(id),
-        kind: SymbolKind::Function,
-        name: format!("f{id}"),
-        qualified: format!("f{id}"),
-        signature: String::new(),
-        doc: String::new(),
-        language: "rust".into(),
-        path: "x.rs".into(),
-        line: 1,
-        end_line: 2,
-        doc_line: 0,
-        doc_end_line: 0,
-    };
-    let symbols: Vec<Symbol> = chunks.iter().map(|chunk| symbol(chunk.id)).collect();
+    let symbols: Vec<Symbol> = chunks.iter().map(|chunk| symbol(chunk.id, "")).collect();
     let edge = |caller: u64, callee: u64| CallEdge { caller: 1000 + caller, callee: 1000 + callee, count: 1 };
     let mut edges: Vec<CallEdge> = (0..20).map(|i| edge(i, i + 20)).collect();
     edges.extend((0..40).map(|i| edge(i, 99)));
@@ -481,8 +496,44 @@ fn projects() -> impl Strategy<Value = (Vec<Chunk>, Vec<Commit>)> {
     })
 }
 
+/// Made-up projects that ask: few sentences, which are lines, whole chunks, headings and doc comments alike.
+fn asking() -> impl Strategy<Value = (Vec<Chunk>, Vec<Symbol>)> {
+    let said = |topic: usize| match topic % 2 {
+        0 => format!("Why does the search miss what the {} says of it?", letters(topic as u64)),
+        _ => format!("The {} is opened once and read by whoever asks", letters(topic as u64)),
+    };
+    // Of a piece: its file, its title, its lines, and what a symbol in it says.
+    let piece = (0usize..30, 0usize..40, proptest::collection::vec(0usize..120, 1..4), proptest::option::of(0usize..40));
+    proptest::collection::vec(piece, 80..200).prop_map(move |pieces| {
+        let (mut chunks, mut symbols) = (Vec::new(), Vec::new());
+        for (id, (file, title, lines, doc)) in (0u64..).zip(pieces) {
+            let kind = [Kind::Document, Kind::Session, Kind::Code][file % 3];
+            let path = format!("{}/{}.x", kind.name(), letters(file as u64));
+            let lines: Vec<String> = lines
+                .into_iter()
+                .map(|line| if line < 80 { said(line % 40) } else { text(&letters(1000 + 7 * id + line as u64 % 7)) })
+                .collect();
+            chunks.push(chunk(id, kind, &path, id as u32 + 1, &said(title), &lines.join("\n")));
+            if let Some(doc) = doc.filter(|_| kind == Kind::Code) {
+                symbols.push(symbol(id, &said(doc)));
+            }
+        }
+        (chunks, symbols)
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_split_of_questions_leaks((chunks, symbols) in asking(), seed in any::<u64>()) {
+        let found = made(&[PairSource::Semantic], &chunks, &[], &symbols, &[]);
+        prop_assert!(!found.questions.is_empty(), "nothing is asked");
+        let all: Vec<&Chunk> = chunks.iter().chain(&found.questions).collect();
+        for parts in [found.split(seed, Fractions::default()).map(|split| vec![split]), folds(&found.pairs, seed)].into_iter().flatten().flatten() {
+            check_units(&parts, all.iter().copied(), found.unit).expect("no leak");
+        }
+    }
 
     #[test]
     fn pairs_are_of_two_different_texts_of_one_component((chunks, commits) in projects()) {

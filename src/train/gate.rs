@@ -68,7 +68,8 @@ pub struct Trial<'a> {
     pub candidates: Option<&'a [usize]>,
     /// BM25 on the same questions, if the caller can answer them.
     pub lexical: Option<Lexical<'a>>,
-    /// A table that answers the same questions without learning (co-changes, calls), if there is one. It must not know the answers.
+    /// A table that answers the same questions without learning (co-changes), if there is one. It must not know the answers, and it must be
+    /// able to: one that knows nothing of what is held out is no opponent.
     pub table: Option<Lexical<'a>>,
     /// How search fuses; needs [`Trial::lexical`].
     pub fuse: Option<Fuse<'a>>,

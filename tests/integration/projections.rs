@@ -326,6 +326,35 @@ fn calls_that_lead_nowhere() {
     );
 }
 
+/// What a table of calls could not know is not shown as beaten.
+#[test]
+fn calls_are_judged_against_no_table() {
+    let place = Place::tiny_project();
+    place.write(
+        ".patina/oxidize.yaml",
+        "version: 1\nembedding_model: ./model/\nscrape:\n  exclude: ['*.md']\nprojections:\n  dependency:\n    architecture: linear\n    epochs: 1\n    layers: [64]\n",
+    );
+    for at in 0..56 {
+        let (caller, callee) = (format!("ask_{}", name(at)), format!("answer_{}", name(at)));
+        let said = |end: &str| format!("# The {end} of number {}, in words of its own so that it is long enough.", name(at));
+        place.write(&format!("src/{caller}.py"), format!("{}\ndef {caller}():\n    return {callee}()\n", said("caller")));
+        place.write(&format!("src/{callee}.py"), format!("{}\ndef {callee}():\n    return '{callee}'\n", said("callee")));
+    }
+    place.run(["scrape"]).success();
+    let outcome = place.run(["oxidize", "--report", "report.html", "--json"]).json()["projections"][0].take();
+    assert_eq!((&outcome["folds"], &outcome["verdict"]["queries"]), (&5.into(), &56.into()), "{outcome}");
+    let said = "; no table: held-out functions are as if they had not been scraped";
+    assert!(outcome["verdict"]["table"].is_null() && outcome["reason"].as_str().unwrap().ends_with(said), "{outcome}");
+    let lock: serde_json::Value = serde_json::from_slice(&place.read(".patina/oxidize.lock")).unwrap();
+    let pins = &lock["made"]["projections"][0];
+    let systems: Vec<&str> = pins["metrics"]["against"].as_array().unwrap().iter().map(|one| one["system"].as_str().unwrap()).collect();
+    assert!(pins["reason"].as_str().unwrap().ends_with(said) && !systems.contains(&"table"), "{pins}");
+    let page = String::from_utf8(place.read("report.html")).unwrap();
+    assert!(page.contains(said) && !page.contains("table lookup"), "the report shows a table");
+    let text = place.run(["status"]).text();
+    assert!(text.contains(said) && !text.contains("table lookup"), "{text}");
+}
+
 #[test]
 fn a_project_of_one_session_or_of_one_text() {
     let place = Place::project("./model/");

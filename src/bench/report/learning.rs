@@ -185,7 +185,10 @@ fn rule() -> Element {
             "It finds more than raw vectors do on groups that it has not seen, beyond the interval; or it is smaller and not worse, which is a win of memory.",
         ),
         ("Same size", "If it is smaller, it also beats a PCA, the first numbers, and chance, all of its size: else cutting would do."),
-        ("Table", "Where a table answers the same questions (files that change together, calls), it beats that too."),
+        (
+            "Table",
+            "Where a table answers the same questions (files that change together), it beats that too. Of calls there is no table: held-out functions are as if they had not been scraped.",
+        ),
         (
             "Hybrid",
             "Search fuses words and vectors. Where that gets clearly worse with the projection it is refused. BM25 alone is shown and does not decide.",

@@ -18,6 +18,10 @@ use crate::train::{
 /// How many times deeper words are searched where only some chunks are candidates.
 const DEEPER: usize = 10;
 
+/// Why calls are compared with no table. Of functions that are scraped it is exact, and a projection has nothing to add; of those that
+/// are not, which the held-out ones stand for, it knows nothing, and to beat it there proves nothing.
+const NO_TABLE: &str = "no table: held-out functions are as if they had not been scraped";
+
 /// Trains and judges; the projection, if it is to be published. What there is to say goes into `outcome`.
 pub(super) fn learn(plan: &ProjectionPlan, ground: &Ground<'_>, outcome: &mut Outcome, job: Job<'_>) -> Result<Option<Projection>> {
     let Known { commits, symbols, edges } = Known::of(plan, ground.store)?;
@@ -35,7 +39,7 @@ pub(super) fn learn(plan: &ProjectionPlan, ground: &Ground<'_>, outcome: &mut Ou
         pairs::check_units(split, chunks.iter().copied(), made.unit)?;
     }
     outcome.questions = made.questions.len();
-    let class = Class::new(plan, ground, &made, chunks, &commits, &symbols, &edges)?;
+    let class = Class::new(plan, ground, &made, chunks, &commits, &symbols)?;
     class.learn(&splits, outcome, job)
 }
 
@@ -126,8 +130,6 @@ struct Class<'a> {
     /// Whether these are not all.
     restricted: bool,
     commits: &'a [Commit],
-    symbols: &'a [Symbol],
-    edges: &'a [CallEdge],
     temporal: bool,
 }
 
@@ -138,8 +140,7 @@ impl<'a> Class<'a> {
         made: &Pairs,
         chunks: Vec<&'a Chunk>,
         commits: &'a [Commit],
-        symbols: &'a [Symbol],
-        edges: &'a [CallEdge],
+        symbols: &[Symbol],
     ) -> Result<Class<'a>> {
         let texts: Vec<String> = made.questions.iter().map(|question| question.text.clone()).collect();
         let asked = if texts.is_empty() { Vec::new() } else { (ground.embed)(&texts)? };
@@ -169,7 +170,7 @@ impl<'a> Class<'a> {
         };
         let candidates = (0..vectors.len()).filter(is_candidate).collect();
         let (restricted, temporal) = (wanted.is_some(), made.is_temporal());
-        Ok(Class { plan, ground, vectors, groups, candidates, restricted, commits, symbols, edges, temporal, chunks })
+        Ok(Class { plan, ground, vectors, groups, candidates, restricted, commits, temporal, chunks })
     }
 
     fn rows(&self, pairs: &[Pair]) -> Vec<RowPair> {
@@ -261,7 +262,7 @@ impl<'a> Class<'a> {
         };
         let known = match self.plan.pairs[..] {
             [PairSource::Temporal] if self.temporal => Some(self.co_changes_before(split)),
-            [PairSource::Dependency] => Some(self.calls_of_others(folds)),
+            // Of calls there is none, see `NO_TABLE`.
             _ => None,
         };
         let table = |row: usize, limit: usize| -> Result<Vec<Found>> {
@@ -278,7 +279,11 @@ impl<'a> Class<'a> {
             must_beat_lexical: false,
             seed: self.plan.seed,
         };
-        judge(&trial, job)
+        let mut verdict = judge(&trial, job)?;
+        if self.plan.pairs == [PairSource::Dependency] {
+            verdict.reason = format!("{}; {NO_TABLE}", verdict.reason);
+        }
+        Ok(verdict)
     }
 
     /// For each file's row the rows of the files that changed with it before the test begins, the most often first.
@@ -298,25 +303,6 @@ impl<'a> Class<'a> {
             }
         }
         together.into_iter().map(|(row, others)| (row, most_first(others))).collect()
-    }
-
-    /// For each function's row the rows of the functions that it calls, as far as neither is held out: those are as if nobody had scraped
-    /// them. (What is scraped the table answers exactly, and needs no projection.)
-    fn calls_of_others(&self, folds: &[Fold<'_>]) -> HashMap<usize, Vec<Found>> {
-        let held_out: HashSet<usize> =
-            folds.iter().flat_map(|fold| fold.test.iter().flat_map(|pair| [pair.anchor, pair.positive])).collect();
-        let place: HashMap<u64, usize> =
-            self.symbols.iter().filter_map(|symbol| Some((symbol.id, self.vectors.row_of(symbol.chunk?)?))).collect();
-        let mut calls: HashMap<usize, BTreeMap<usize, usize>> = HashMap::new();
-        for edge in self.edges {
-            if let (Some(&caller), Some(&callee)) = (place.get(&edge.caller), place.get(&edge.callee))
-                && !held_out.contains(&caller)
-                && !held_out.contains(&callee)
-            {
-                *calls.entry(caller).or_default().entry(callee).or_default() += edge.count as usize;
-            }
-        }
-        calls.into_iter().map(|(row, others)| (row, most_first(others))).collect()
     }
 }
 

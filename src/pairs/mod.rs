@@ -14,6 +14,7 @@ mod leakage;
 mod link;
 mod questions;
 mod split;
+mod table;
 mod temporal;
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,6 @@ pub use leakage::{Unit, check, check_units};
 use link::Link;
 pub use questions::{MAX_QUESTIONS, QUESTION_BIT};
 pub use split::{Fractions, MIN_GROUPS, MIN_PAIRS, MIN_TEST_GROUPS, MIN_TEST_PAIRS, Split, TooLittle, is_before, split};
-pub use temporal::representatives;
 
 use crate::recipe::PairSource;
 use crate::store::{CallEdge, Chunk, Commit, Symbol};
@@ -80,6 +80,8 @@ pub struct Pairs {
     pub questions: Vec<Chunk>,
     /// What is never split.
     pub unit: Unit,
+    /// By path the chunk that stands for a file where files change together: the first that may be in a pair.
+    pub firsts: BTreeMap<String, u64>,
     /// When the files of a temporal pair changed together last, by anchor and positive.
     moments: BTreeMap<(u64, u64), jiff::Timestamp>,
     /// The dates that components are split by.
@@ -128,7 +130,8 @@ pub fn make(sources: &[PairSource], material: &Material<'_>) -> Pairs {
         _ => components::MAX_GROUPS_PER_COMPONENT,
     };
     dates.extend(questions.iter().filter_map(|question| Some((question.id, split::parse_date(question.date.as_deref()?)?))));
-    Pairs { pairs: named(links, components::Components::bounded(bound)), questions, unit, moments, dates }
+    let firsts = firsts.into_iter().map(|(path, chunk)| (path.to_owned(), chunk.id)).collect();
+    Pairs { pairs: named(links, components::Components::bounded(bound)), questions, unit, firsts, moments, dates }
 }
 
 impl Pairs {

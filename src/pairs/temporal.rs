@@ -10,8 +10,8 @@ pub(super) const MIN_TOGETHER: usize = 2;
 /// The most files that one file is paired with, those it is tied to most.
 pub(super) const MAX_PAIRS_PER_FILE: usize = 6;
 
-/// The first piece of each source file and document, which stands for it; by path.
-pub fn representatives<'a>(chunks: impl IntoIterator<Item = &'a Chunk>) -> BTreeMap<&'a str, &'a Chunk> {
+/// The first of these pieces of each source file and document, which stands for it; by path.
+pub(super) fn representatives<'a>(chunks: impl IntoIterator<Item = &'a Chunk>) -> BTreeMap<&'a str, &'a Chunk> {
     let mut first: BTreeMap<&str, &Chunk> = BTreeMap::new();
     for chunk in chunks.into_iter().filter(|chunk| matches!(chunk.kind, Kind::Code | Kind::Document)) {
         let best = first.entry(&chunk.path).or_insert(chunk);

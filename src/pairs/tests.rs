@@ -254,6 +254,29 @@ fn files_that_change_together_are_pairs_of_their_first_pieces() {
     assert!(made(&[PairSource::Temporal], &chunks, &sweeps, &[], &[]).pairs.is_empty());
 }
 
+/// A licence that stands above every file, and a short first line: neither is what a file is asked by, looked up by, or found as.
+#[test]
+fn a_common_header_stands_for_no_file_in_pairs_or_table() {
+    let mut chunks = Vec::new();
+    for (path, id) in ["a.rs", "b.rs", "c.rs"].into_iter().zip([10, 20, 30]) {
+        chunks.push(chunk(id, Kind::Code, path, 1, "Licence", &text("the licence that stands above every file")));
+        chunks.push(chunk(id + 1, Kind::Code, path, 9, path, "use std::fmt;"));
+        chunks.push(chunk(id + 2, Kind::Code, path, 12, path, &text(path)));
+        chunks.push(chunk(id + 3, Kind::Code, path, 30, path, &text(&format!("more of {path}"))));
+    }
+    chunks.push(chunk(40, Kind::Code, "d.rs", 1, "d.rs", "use std::fmt;"));
+    let day =
+        |at: usize, files: &[&str]| Commit { date: format!("2025-01-{:02}T00:00:00Z", at + 1), ..commit(&format!("h{at}"), "x", files) };
+    let mut commits = vec![day(0, &["a.rs", "b.rs"]), day(1, &["a.rs", "b.rs"]), day(9, &["a.rs", "c.rs"])];
+    commits.extend((2..9).map(|at| day(at, &["c.rs", "d.rs"])));
+    let found = made(&[PairSource::Temporal], &chunks, &commits, &[], &[]);
+    assert_eq!(found.firsts, BTreeMap::from([("a.rs".to_owned(), 12), ("b.rs".to_owned(), 22), ("c.rs".to_owned(), 32)]));
+    assert_eq!(ids(&found.pairs), [(12, 22), (22, 12)]);
+    let table = found.companions_before(&commits, Some("2025-01-10T00:00:00Z"));
+    let rows = |file: u64| table.get(&file).map(|others| others.iter().map(|other| other.0).collect::<Vec<_>>());
+    assert_eq!((rows(12), rows(22), rows(32)), (Some(vec![22]), Some(vec![12]), None), "what is asked for is what is found: {table:?}");
+}
+
 #[test]
 fn what_changed_together_before_the_test_judges_nothing() {
     let (mut chunks, mut commits) = (Vec::new(), Vec::new());

@@ -130,14 +130,14 @@ struct Class<'a> {
     /// Whether these are not all.
     restricted: bool,
     commits: &'a [Commit],
-    temporal: bool,
+    made: &'a Pairs,
 }
 
 impl<'a> Class<'a> {
     fn new(
         plan: &'a ProjectionPlan,
         ground: &'a Ground<'a>,
-        made: &Pairs,
+        made: &'a Pairs,
         chunks: Vec<&'a Chunk>,
         commits: &'a [Commit],
         symbols: &[Symbol],
@@ -160,7 +160,7 @@ impl<'a> Class<'a> {
         }
         // What a table answers is searched among what it knows: files, or functions.
         let wanted: Option<HashSet<u64>> = match plan.pairs[..] {
-            [PairSource::Temporal] => Some(pairs::representatives(&ground.sample.chunks).values().map(|chunk| chunk.id).collect()),
+            [PairSource::Temporal] => Some(made.firsts.values().copied().collect()),
             [PairSource::Dependency] => Some(symbols.iter().filter_map(|symbol| symbol.chunk).collect()),
             _ => None,
         };
@@ -169,8 +169,8 @@ impl<'a> Class<'a> {
             id & QUESTION_BIT == 0 && wanted.as_ref().is_none_or(|wanted| wanted.contains(&id))
         };
         let candidates = (0..vectors.len()).filter(is_candidate).collect();
-        let (restricted, temporal) = (wanted.is_some(), made.is_temporal());
-        Ok(Class { plan, ground, vectors, groups, candidates, restricted, commits, temporal, chunks })
+        let restricted = wanted.is_some();
+        Ok(Class { plan, ground, vectors, groups, candidates, restricted, commits, made, chunks })
     }
 
     fn rows(&self, pairs: &[Pair]) -> Vec<RowPair> {
@@ -261,7 +261,7 @@ impl<'a> Class<'a> {
             })
         };
         let known = match self.plan.pairs[..] {
-            [PairSource::Temporal] if self.temporal => Some(self.co_changes_before(split)),
+            [PairSource::Temporal] if self.made.is_temporal() => Some(self.co_changes_before(split)),
             // Of calls there is none, see `NO_TABLE`.
             _ => None,
         };
@@ -286,30 +286,15 @@ impl<'a> Class<'a> {
         Ok(verdict)
     }
 
-    /// For each file's row the rows of the files that changed with it before the test begins, the most often first.
+    /// For each file's row the rows of the files that changed with it before the test begins, best first.
     fn co_changes_before(&self, split: &Split) -> HashMap<usize, Vec<Found>> {
-        let rows: HashMap<&str, usize> = pairs::representatives(&self.ground.sample.chunks)
-            .into_iter()
-            .filter_map(|(path, chunk)| Some((path, self.vectors.row_of(chunk.id)?)))
-            .collect();
-        let mut together: HashMap<usize, BTreeMap<usize, usize>> = HashMap::new();
-        let before = |commit: &&Commit| pairs::is_before(&commit.date, split.test_from.as_deref());
-        for commit in self.commits.iter().filter(before).filter(|commit| commit.files.len() <= CO_CHANGE_MAX_FILES) {
-            let files: Vec<usize> = commit.files.iter().filter_map(|file| rows.get(file.as_str()).copied()).collect();
-            for &a in &files {
-                for &b in files.iter().filter(|&&b| b != a) {
-                    *together.entry(a).or_default().entry(b).or_default() += 1;
-                }
-            }
-        }
-        together.into_iter().map(|(row, others)| (row, most_first(others))).collect()
+        let row = |chunk: u64| self.vectors.row_of(chunk);
+        let known = self.made.companions_before(self.commits, split.test_from.as_deref()).into_iter();
+        let rows = known.filter_map(|(file, others)| {
+            Some((row(file)?, others.into_iter().filter_map(|(other, score)| Some((row(other)?, score))).collect()))
+        });
+        rows.collect()
     }
-}
-
-fn most_first(counts: BTreeMap<usize, usize>) -> Vec<Found> {
-    let mut rows: Vec<(usize, usize)> = counts.into_iter().collect();
-    rows.sort_by_key(|&(row, count)| (std::cmp::Reverse(count), row));
-    rows.into_iter().map(|(row, count)| (row, count as f64)).collect()
 }
 
 /// As hybrid search fuses where nothing else was chosen.

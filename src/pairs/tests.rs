@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::eligible::MIN_CHARACTERS;
 use super::*;
 use crate::error::ErrorKind;
-use crate::store::{Kind, SymbolKind};
+use crate::store::{Content, Kind, Piece, Source, Store, SymbolKind};
 
 fn chunk(id: u64, kind: Kind, path: &str, line: u32, title: &str, text: &str) -> Chunk {
     let (path, group) = (path.to_owned(), path.to_owned());
@@ -275,6 +275,58 @@ fn a_common_header_stands_for_no_file_in_pairs_or_table() {
     let table = found.companions_before(&commits, Some("2025-01-10T00:00:00Z"));
     let rows = |file: u64| table.get(&file).map(|others| others.iter().map(|other| other.0).collect::<Vec<_>>());
     assert_eq!((rows(12), rows(22), rows(32)), (Some(vec![22]), Some(vec![12]), None), "what is asked for is what is found: {table:?}");
+}
+
+/// What a projection of files that change together must beat is what `scry --file` shows, and behind it what changed together once.
+#[test]
+fn the_table_of_the_gate_is_that_of_companions() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let mut store = Store::open(&folder.path().join("patina.db")).expect("a store");
+    let mut put = |kind: Kind, path: &str, text: String, commit: Option<Commit>| {
+        let (path, hash, date) = (path.to_owned(), crate::fs::sha256(path.as_bytes()), commit.as_ref().map(|commit| commit.date.clone()));
+        let pieces = vec![Piece { title: path.clone(), text, line: 1, end_line: 1 }];
+        let key = format!("{}:{path}", if commit.is_some() { "commit" } else { "file" });
+        let source = Source { key, content: Content { kind, path, hash, date, commit, code: None, pieces } };
+        store.put_source(&source, None).expect("put");
+    };
+    let names: Vec<String> = (0..12u8).map(|at| format!("{}.md", char::from(b'a' + at))).collect();
+    for name in names.iter().map(String::as_str).chain(["changes.md"]) {
+        put(Kind::Document, name, text(name), None);
+    }
+    let mut random = crate::metrics::random::SplitMix64::new(5);
+    for at in 0..60 {
+        // Files near each other change together, and with them the list of changes, whatever changed.
+        let from = random.below(10);
+        let mut files: Vec<String> = names.iter().skip(from).take(3).filter(|_| random.below(3) > 0).cloned().collect();
+        files.extend(["changes.md".to_owned(), "gone.md".to_owned()]);
+        if at % 20 == 0 {
+            files.extend((0..40).map(|other| format!("sweep{other}.md")));
+        }
+        let (hash, date) = (format!("c{at:02}"), format!("2025-01-01T00:{at:02}:00Z"));
+        let made = Commit { files, date, ..commit(&hash, "x", &[]) };
+        put(Kind::Commit, &hash, "x".to_owned(), Some(made));
+    }
+    let (chunks, commits) = (store.chunks().expect("chunks"), store.commits().expect("commits"));
+    let pairs = made(&[PairSource::Temporal], &chunks, &commits, &[], &[]);
+    let table = pairs.companions_before(&commits, Some("2026-01-01"));
+    let path_of = |id: u64| pairs.firsts.iter().find(|(_, first)| **first == id).map(|(path, _)| path.as_str()).expect("a file");
+    let mut rare = 0;
+    for name in &names {
+        let shown: Vec<(String, f64)> = store
+            .companions(name)
+            .expect("companions")
+            .files
+            .into_iter()
+            .filter(|file| file.present)
+            .map(|file| (file.path, file.score))
+            .collect();
+        let known: Vec<(String, f64)> = table[&pairs.firsts[name]].iter().map(|(id, score)| (path_of(*id).to_owned(), *score)).collect();
+        assert_eq!(known[..shown.len()], shown, "{name}");
+        assert!(shown.len() > 1 && shown[0].0 != "changes.md", "{name}: {shown:?}");
+        rare += known.len() - shown.len();
+    }
+    assert!(rare > 0, "nothing changed together once");
+    assert!(pairs.companions_before(&commits, Some("2025-01-01")).is_empty(), "nothing was before");
 }
 
 #[test]

@@ -51,6 +51,14 @@ pub struct Companion {
     pub score: f64,
 }
 
+/// How two files are tied: the lift, the PMI and the score of [`Companion`], where of `commits` each of them is in as many as `touching` says
+/// and both are in `together`.
+pub fn tie(together: u64, touching: [u64; 2], commits: u64) -> [f64; 3] {
+    let lift = together as f64 * commits as f64 / (touching[0] as f64 * touching[1] as f64);
+    let pmi = lift.log2();
+    [lift, pmi, together as f64 * pmi]
+}
+
 /// A caller or a callee, with all calls between the two.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Related {
@@ -102,10 +110,9 @@ impl Store {
             params![path, most, CO_CHANGE_MIN_SUPPORT as i64],
             |row| {
                 let (together, touching) = (row.get::<_, i64>(1)? as u64, row.get::<_, i64>(2)? as u64);
-                let lift = together as f64 * commits as f64 / (own as f64 * touching as f64);
-                let pmi = lift.log2();
+                let [lift, pmi, score] = tie(together, [own, touching], commits);
                 let (path, present) = (row.get(0)?, row.get(3)?);
-                Ok(Companion { path, present, together, touching, lift, pmi, score: together as f64 * pmi })
+                Ok(Companion { path, present, together, touching, lift, pmi, score })
             },
         )?;
         files.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| b.together.cmp(&a.together)).then_with(|| a.path.cmp(&b.path)));

@@ -82,6 +82,8 @@ pub struct Pairs {
     pub unit: Unit,
     /// By path the chunk that stands for a file where files change together: the first that may be in a pair.
     pub firsts: BTreeMap<String, u64>,
+    /// Whether no pair is of anything but files that change together.
+    temporal_alone: bool,
     /// When the files of a temporal pair changed together last, by anchor and positive.
     moments: BTreeMap<(u64, u64), jiff::Timestamp>,
     /// The dates that components are split by.
@@ -130,8 +132,9 @@ pub fn make(sources: &[PairSource], material: &Material<'_>) -> Pairs {
         _ => components::MAX_GROUPS_PER_COMPONENT,
     };
     dates.extend(questions.iter().filter_map(|question| Some((question.id, split::parse_date(question.date.as_deref()?)?))));
+    let temporal_alone = sources == [PairSource::Temporal];
     let firsts = firsts.into_iter().map(|(path, chunk)| (path.to_owned(), chunk.id)).collect();
-    Pairs { pairs: named(links, components::Components::bounded(bound)), questions, unit, firsts, moments, dates }
+    Pairs { pairs: named(links, components::Components::bounded(bound)), questions, unit, firsts, temporal_alone, moments, dates }
 }
 
 impl Pairs {
@@ -147,9 +150,9 @@ impl Pairs {
         Ok(split)
     }
 
-    /// Whether time was cut through the pairs themselves, so that a table of what was before is a fair comparison.
+    /// Whether all pairs are of files that change together: they are compared with a table of what was before, so that time must be cut.
     pub fn is_temporal(&self) -> bool {
-        !self.moments.is_empty()
+        self.temporal_alone && !self.moments.is_empty()
     }
 }
 

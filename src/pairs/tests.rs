@@ -245,6 +245,9 @@ fn files_that_change_together_are_pairs_of_their_first_pieces() {
     // a and b twice together, in both directions; a and c only once; d with nothing that is indexed.
     assert_eq!(ids(&found.pairs), [(0, 10), (10, 0)]);
     assert!(found.is_temporal() && found.questions.is_empty());
+    // With others there is no table to be compared with, and time need not be cut.
+    let mixed = made(&[PairSource::Semantic, PairSource::Temporal], &chunks, &commits, &[], &[]);
+    assert!(ids(&mixed.pairs).contains(&(0, 10)) && !mixed.is_temporal());
     // What changes in every commit is tied to nothing.
     let always: Vec<Commit> = (0..6).map(|at| day(at, &["a.rs", ["b.rs", "c.rs", "d.rs"][at % 3]])).collect();
     assert!(made(&[PairSource::Temporal], &chunks, &always, &[], &[]).pairs.is_empty());

@@ -293,6 +293,18 @@ fn files_that_change_together_are_judged_against_the_table() {
 }
 
 #[test]
+fn a_small_project_of_mixed_pairs_is_judged_in_parts() {
+    let place = history(30, true);
+    place.write(
+        ".patina/oxidize.yaml",
+        "version: 1\nembedding_model: ./model/\nscrape:\n  exclude: ['*.md']\nprojections:\n  both:\n    pairs: [semantic, temporal]\n    architecture: linear\n    layers: [64]\n    epochs: 1\n",
+    );
+    place.run(["scrape"]).success();
+    let outcome = place.run(["oxidize", "--json"]).json()["projections"][0].take();
+    assert_eq!((&outcome["folds"], &outcome["verdict"]["table"]), (&5.into(), &serde_json::Value::Null), "{outcome}");
+}
+
+#[test]
 fn a_history_in_which_nothing_changes_together() {
     let place = history(4, false);
     place.run(["scrape"]).success();

@@ -17,8 +17,8 @@ use crate::fs;
 use crate::index::Index;
 use crate::metrics::Interval;
 use crate::progress::Job;
+use crate::recipe::ProjectionPlan;
 use crate::recipe::lock::FusionPins;
-use crate::recipe::{FusionPlan, ProjectionPlan};
 use crate::search::fusion::By;
 use crate::search::{Exact, VectorIndex, Weights};
 use crate::store::Store;
@@ -62,12 +62,7 @@ impl Record {
 
 /// The weights that the recipe says itself.
 pub(super) fn explicit(setup: &Setup) -> Option<Weights> {
-    match setup.plan.fusion {
-        FusionPlan::Auto => None,
-        FusionPlan::Weights { lexical, vector, projection, k } => {
-            Some(Weights { lexical, vector, projection, by: k.map_or(By::Scores, |k| By::Ranks { k }) })
-        }
-    }
+    Weights::of_recipe(&setup.plan.fusion)
 }
 
 /// What search uses with the projection of this name, or without any; `None` for the usual weights. A record that cannot be read, or is of

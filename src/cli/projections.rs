@@ -151,8 +151,8 @@ type Embed<'a> = dyn Fn(&[String]) -> Result<Vec<Vec<f32>>> + 'a;
 
 /// The hash of everything that a projection depends on.
 pub(super) fn inputs(plan: &ProjectionPlan, fingerprint: &str, store: &Store) -> Result<String> {
-    let plan = serde_json::to_string(plan).map_err(|e| Error::bug(format!("the plan has no JSON form: {e}")))?;
-    Ok(fs::sha256(format!("{TRAINING_VERSION}\n{fingerprint}\n{}\n{plan}", store.structure_hash()?).as_bytes()))
+    let json = serde_json::to_string(&(plan, plan.fusion)).map_err(|e| Error::bug(format!("the plan has no JSON form: {e}")))?;
+    Ok(fs::sha256(format!("{TRAINING_VERSION}\n{fingerprint}\n{}\n{json}", store.structure_hash()?).as_bytes()))
 }
 
 /// Whether what is kept was made from these inputs and is whole: file, index and all.

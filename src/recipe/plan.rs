@@ -182,6 +182,7 @@ impl Plan {
         let max_tokens = max_tokens.map(|at| check.ranged("`max_tokens`", at, MIN_TOKENS, MAX_TOKENS, OR_REMOVE)).transpose()?;
         let pooling = Plan::pooling(recipe, path)?;
         let (dimensions, cut) = cut(&check, recipe.dimensions.as_ref(), dimensions)?;
+        let fusion = FusionPlan::resolve(&check, recipe.fusion.as_ref())?;
         let mut projections = Vec::new();
         if let Some(typed) = &recipe.projections {
             if typed.0.len() > MAX_PROJECTIONS {
@@ -189,7 +190,7 @@ impl Plan {
                 return Err(check.wrong(&typed.0[MAX_PROJECTIONS].0, message).hint("split the recipe"));
             }
             for (name, section) in &typed.0 {
-                projections.push(projection::resolve(&check, name, section, dimensions)?);
+                projections.push(projection::resolve(&check, name, section, dimensions, fusion)?);
             }
         }
         projections.sort_by(|a, b| a.name.cmp(&b.name));
@@ -207,7 +208,7 @@ impl Plan {
             max_tokens,
             prompts: prompts(&check, recipe.prompts.as_ref())?,
             scalar: scalar(&check, recipe.index.as_ref())?,
-            fusion: FusionPlan::resolve(&check, recipe.fusion.as_ref())?,
+            fusion,
             rerank: RerankPlan::resolve(&check, recipe.rerank.as_ref())?,
             scrape: ScrapePlan::of_section(&check, recipe.scrape.as_ref())?,
             projections,

@@ -2,6 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
+use super::fusion::FusionPlan;
 use super::typed::{At, ProjectionSection};
 use super::values::Checker;
 use crate::error::Result;
@@ -186,6 +187,9 @@ pub struct ProjectionPlan {
     pub seed: u64,
     /// Whether the projection is published only if it wins; off publishes it regardless and says so.
     pub gate: bool,
+    /// How search fuses it, and so the gate: the recipe's own `fusion:`, where it is written and hashed.
+    #[serde(skip)]
+    pub fusion: FusionPlan,
 }
 
 fn is_zero(number: &usize) -> bool {
@@ -202,6 +206,7 @@ pub(super) fn resolve(
     name: &At<String>,
     section: &ProjectionSection,
     dimensions: Option<usize>,
+    fusion: FusionPlan,
 ) -> Result<ProjectionPlan> {
     let safe = check.name(name)?;
     let pairs = pairs(check, name, section)?;
@@ -228,6 +233,7 @@ pub(super) fn resolve(
         patience: check.whole("patience", section.patience.as_ref(), 3, 1, MAX_EPOCHS)?,
         seed: check.whole("seed", section.seed.as_ref(), 42, 0, i64::MAX)? as u64,
         gate: check.switch("gate", section.gate.as_ref(), true)?,
+        fusion,
     })
 }
 

@@ -60,6 +60,7 @@ fn the_seed_recipe_means_what_it_always_meant() {
         patience: 3,
         seed: 42,
         gate: true,
+        fusion: FusionPlan::Auto,
     };
     assert_eq!(plan.projections, [expected]);
     let shipped = std::fs::read_to_string(folder("recipes/e5-base-v2.yaml")).expect("the shipped seed");

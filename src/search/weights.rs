@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::fusion::By;
-use crate::recipe::{DEFAULT_LEXICAL, DEFAULT_VECTOR};
+use crate::recipe::{DEFAULT_LEXICAL, DEFAULT_VECTOR, FusionPlan};
 
 /// What the best of the words counts where nothing was chosen.
 pub const LEXICAL_WEIGHT: f64 = DEFAULT_LEXICAL;
@@ -29,6 +29,16 @@ impl Weights {
     pub fn usual(with_projection: bool) -> Weights {
         let (vector, projection) = if with_projection { (VECTOR_WEIGHT / 2.0, VECTOR_WEIGHT / 2.0) } else { (VECTOR_WEIGHT, 0.0) };
         Weights { lexical: LEXICAL_WEIGHT, vector, projection, by: By::Scores }
+    }
+
+    /// Those that a recipe says itself; none if it leaves them to `oxidize`.
+    pub fn of_recipe(plan: &FusionPlan) -> Option<Weights> {
+        match *plan {
+            FusionPlan::Auto => None,
+            FusionPlan::Weights { lexical, vector, projection, k } => {
+                Some(Weights { lexical, vector, projection, by: k.map_or(By::Scores, |k| By::Ranks { k }) })
+            }
+        }
     }
 
     /// In words, for people: `lexical 1, vector 0.5`.

@@ -7,7 +7,7 @@ use crate::cli::report::count;
 use crate::error::{Error, Result};
 use crate::pairs::{self, Fractions, Material, Pair, Pairs, QUESTION_BIT, SMALL_GROUPS, Split, TooLittle};
 use crate::progress::Job;
-use crate::recipe::{Architecture as RecipeArchitecture, Loss as RecipeLoss, PairSource, ProjectionPlan, Sides as RecipeSides};
+use crate::recipe::{Architecture as RecipeArchitecture, FusionPlan, Loss as RecipeLoss, PairSource, ProjectionPlan, Sides as RecipeSides};
 use crate::search::fusion::{RankedList, Scale, fuse};
 use crate::search::{Weights, lexical};
 use crate::store::{CO_CHANGE_MAX_FILES, CallEdge, Chunk, Commit, Store, Symbol};
@@ -269,13 +269,14 @@ impl<'a> Class<'a> {
             let rows = known.as_ref().and_then(|known| known.get(&row));
             Ok(rows.into_iter().flatten().copied().take(limit).collect())
         };
+        let fuse = |words: &[Found], raw: &[Found], projected: Option<&[Found]>| fused(&self.plan.fusion, words, raw, projected);
         let trial = Trial {
             vectors,
             folds,
             candidates: Some(&self.candidates),
             lexical: Some(&words),
             table: known.is_some().then_some(&table),
-            fuse: Some(&fused),
+            fuse: Some(&fuse),
             must_beat_lexical: false,
             seed: self.plan.seed,
         };
@@ -297,9 +298,10 @@ impl<'a> Class<'a> {
     }
 }
 
-/// As hybrid search fuses where nothing else was chosen.
-pub(super) fn fused(words: &[Found], raw: &[Found], projected: Option<&[Found]>) -> Vec<usize> {
-    let weights = Weights::usual(projected.is_some());
+/// As hybrid search fuses by the recipe's weights, or by the usual ones if it says none: what `oxidize` chooses it chooses afterwards, for
+/// the projection that was published. A list that counts nothing is not asked.
+fn fused(plan: &FusionPlan, words: &[Found], raw: &[Found], projected: Option<&[Found]>) -> Vec<usize> {
+    let weights = Weights::of_recipe(plan).unwrap_or(Weights::usual(projected.is_some()));
     let list = |weight: f64, scale: Scale, found: &[Found]| RankedList {
         retriever: String::new(),
         weight,
@@ -308,6 +310,7 @@ pub(super) fn fused(words: &[Found], raw: &[Found], projected: Option<&[Found]>)
     };
     let mut lists = vec![list(weights.lexical, Scale::FromZero, words), list(weights.vector, Scale::Spread, raw)];
     lists.extend(projected.map(|found| list(weights.projection, Scale::Spread, found)));
+    lists.retain(|list| list.weight > 0.0);
     fuse(&lists, weights.by).into_iter().map(|found| found.id as usize).collect()
 }
 
@@ -338,5 +341,25 @@ fn config(plan: &ProjectionPlan) -> TrainConfig {
         patience: plan.patience,
         seed: plan.seed,
         ..TrainConfig::new(architecture, plan.input, plan.hidden, plan.output)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::fusion::By;
+
+    #[test]
+    fn the_gate_fuses_by_the_weights_of_the_recipe() {
+        let (words, raw, projected) = ([(1, 9.0), (2, 8.0)], [(2, 0.9), (3, 0.8)], [(3, 0.7), (4, 0.6)]);
+        let all = |plan: &FusionPlan| fused(plan, &words, &raw, Some(&projected));
+        let weights = |lexical: f64, vector: f64, projection: f64, k: Option<f64>| FusionPlan::Weights { lexical, vector, projection, k };
+        // Words count 1, the vector lists a quarter each.
+        assert_eq!(all(&FusionPlan::Auto), [2, 1, 3, 4]);
+        // By ranks with k 0: 3 has 1/2 + 5, 4 has 5/2, 2 has 1/2 + 1, and 1 has 1.
+        assert_eq!(all(&weights(1.0, 1.0, 5.0, Some(0.0))), [3, 4, 2, 1]);
+        assert_eq!(all(&weights(0.0, 1.0, 0.0, None)), [2, 3], "what counts nothing is not asked");
+        assert_eq!(fused(&weights(0.0, 1.0, 1.0, None), &words, &raw, None), [2, 3]);
+        assert_eq!(Weights::of_recipe(&weights(1.0, 2.0, 3.0, Some(9.0))).map(|weights| weights.by), Some(By::Ranks { k: 9.0 }));
     }
 }

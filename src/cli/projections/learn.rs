@@ -15,8 +15,8 @@ use crate::train::{
     Architecture, Fold, Found, History, Lesson, Loss, Mining, Projection, RowPair, Sides, TrainConfig, Trial, Vectors, judge, train,
 };
 
-/// How many times deeper words are searched where only some chunks are candidates.
-const DEEPER: usize = 10;
+/// How many times deeper words are searched than chunks per candidate ask for, before all that match are looked through.
+const DEEPER: usize = 2;
 
 /// Why calls are compared with no table. Of functions that are scraped it is exact, and a projection has nothing to add; of those that
 /// are not, which the held-out ones stand for, it knows nothing, and to beat it there proves nothing.
@@ -127,8 +127,8 @@ struct Class<'a> {
     groups: Vec<usize>,
     /// Rows that are searched.
     candidates: Vec<usize>,
-    /// Whether these are not all.
-    restricted: bool,
+    /// Chunks of the store for each of them: more than one where only a sample of the chunks, or only some of them, are searched.
+    stored: usize,
     commits: &'a [Commit],
     made: &'a Pairs,
 }
@@ -168,9 +168,9 @@ impl<'a> Class<'a> {
             let id = vectors.id_of(*row);
             id & QUESTION_BIT == 0 && wanted.as_ref().is_none_or(|wanted| wanted.contains(&id))
         };
-        let candidates = (0..vectors.len()).filter(is_candidate).collect();
-        let restricted = wanted.is_some();
-        Ok(Class { plan, ground, vectors, groups, candidates, restricted, commits, made, chunks })
+        let candidates: Vec<usize> = (0..vectors.len()).filter(is_candidate).collect();
+        let stored = ground.store.chunk_count()?.div_ceil(candidates.len().max(1));
+        Ok(Class { plan, ground, vectors, groups, candidates, stored, commits, made, chunks })
     }
 
     fn rows(&self, pairs: &[Pair]) -> Vec<RowPair> {
@@ -252,13 +252,8 @@ impl<'a> Class<'a> {
         let words = |row: usize, limit: usize| -> Result<Vec<Found>> {
             let Some(chunk) = texts.get(&vectors.id_of(row)) else { return Ok(Vec::new()) };
             let Some(expression) = lexical::match_expression(&lexical::terms(&chunk.embed_text())) else { return Ok(Vec::new()) };
-            let found = store.lexical(&expression, if self.restricted { DEEPER * limit } else { limit })?;
-            let rows = found.into_iter().filter_map(|(id, score)| Some((vectors.row_of(id)?, score)));
-            Ok(if self.restricted {
-                rows.filter(|(row, _)| self.candidates.binary_search(row).is_ok()).take(limit).collect()
-            } else {
-                rows.collect()
-            })
+            let candidate = |id: u64| vectors.row_of(id).filter(|row| self.candidates.binary_search(row).is_ok());
+            deep_enough(store, &expression, limit, self.stored, &candidate)
         };
         let known = match self.plan.pairs[..] {
             [PairSource::Temporal] if self.made.is_temporal() => Some(self.co_changes_before(split)),
@@ -296,6 +291,28 @@ impl<'a> Class<'a> {
         });
         rows.collect()
     }
+}
+
+/// The best `limit` candidates by words, although the store has `stored` chunks for each: read as deep as that makes likely, and if too few
+/// are there, all that match. Vectors are compared with candidates alone too.
+fn deep_enough(
+    store: &Store,
+    expression: &str,
+    limit: usize,
+    stored: usize,
+    candidate: &dyn Fn(u64) -> Option<usize>,
+) -> Result<Vec<Found>> {
+    let depth = if stored > 1 { limit.saturating_mul(stored).saturating_mul(DEEPER) } else { limit };
+    let read = store.lexical(expression, depth)?;
+    let ended = read.len() < depth;
+    let rows = |found: Vec<(u64, f64)>| -> Vec<Found> {
+        found.into_iter().filter_map(|(id, score)| Some((candidate(id)?, score))).take(limit).collect()
+    };
+    let found = rows(read);
+    if found.len() == limit || ended {
+        return Ok(found);
+    }
+    Ok(rows(store.lexical_among(expression, limit, |id| candidate(id).is_some())?))
 }
 
 /// As hybrid search fuses by the recipe's weights, or by the usual ones if it says none: what `oxidize` chooses it chooses afterwards, for
@@ -348,6 +365,7 @@ fn config(plan: &ProjectionPlan) -> TrainConfig {
 mod tests {
     use super::*;
     use crate::search::fusion::By;
+    use crate::store::{Content, Kind, Piece, Source};
 
     #[test]
     fn the_gate_fuses_by_the_weights_of_the_recipe() {
@@ -361,5 +379,33 @@ mod tests {
         assert_eq!(all(&weights(0.0, 1.0, 0.0, None)), [2, 3], "what counts nothing is not asked");
         assert_eq!(fused(&weights(0.0, 1.0, 1.0, None), &words, &raw, None), [2, 3]);
         assert_eq!(Weights::of_recipe(&weights(1.0, 2.0, 3.0, Some(9.0))).map(|weights| weights.by), Some(By::Ranks { k: 9.0 }));
+    }
+    /// As many candidates as vectors have are found by words too, wherever they are in the list of the whole store.
+    #[test]
+    fn words_are_read_as_deep_as_the_store_is_larger_than_what_is_searched() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let mut store = Store::open(&folder.path().join("patina.db")).expect("a store");
+        // The more words stand beside the one that is asked for, the less it counts.
+        let text = |at: usize| format!("lockfile {}", "padding ".repeat(at));
+        let source = |at: usize| {
+            let (path, piece) = (format!("{at}.md"), Piece { title: String::new(), text: text(at), line: 1, end_line: 1 });
+            let hash = crate::fs::sha256(path.as_bytes());
+            let content = Content { kind: Kind::Document, path, hash, date: None, commit: None, code: None, pieces: vec![piece] };
+            Source { key: format!("file:{at}.md"), content }
+        };
+        let sources: Vec<Source> = (0..200).map(source).collect();
+        store.put_sources(&sources.iter().map(|source| (source, None)).collect::<Vec<_>>()).expect("put");
+        let all = store.lexical("lockfile", 1000).expect("searched");
+        assert_eq!(all.len(), 200);
+        for (name, is_candidate) in [("last", (|at| at >= 180) as fn(usize) -> bool), ("spread", |at| at % 10 == 9), ("all", |_| true)] {
+            let rows: HashMap<u64, usize> =
+                all.iter().enumerate().filter(|(at, _)| is_candidate(*at)).map(|(at, (id, _))| (*id, at)).collect();
+            let stored = 200usize.div_ceil(rows.len());
+            let found = deep_enough(&store, "lockfile", 8, stored, &|id| rows.get(&id).copied()).expect("found");
+            let expected: Vec<usize> = (0..200).filter(|at| is_candidate(*at)).take(8).collect();
+            assert_eq!(found.iter().map(|found| found.0).collect::<Vec<_>>(), expected, "{name}");
+        }
+        let few = deep_enough(&store, "lockfile", 8, 200, &|id| (id == all[199].0).then_some(7)).expect("found");
+        assert_eq!(few, [(7, all[199].1)], "there is no more");
     }
 }

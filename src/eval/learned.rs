@@ -19,7 +19,9 @@ use crate::embed::{Embedder, Input, Order, TextKind};
 use crate::error::{Error, Result};
 use crate::metrics;
 use crate::progress::Job;
-use crate::train::{Architecture, Fold, Lesson, Loss, Mining, Projection, RowPair, Sides, TrainConfig, Trial, Vectors, judge, train};
+use crate::train::{
+    Architecture, Fold, Lesson, Loss, Mining, Projection, Related, RowPair, Sides, TrainConfig, Trial, Vectors, judge, train,
+};
 
 /// In how many parts the training queries are split to choose settings.
 pub const FOLDS: usize = 5;
@@ -430,7 +432,7 @@ impl Class {
             // Nothing stops it: how long to train is a setting.
             validation: &[],
             candidates: Some(&self.documents),
-            mining: Some(Mining { rows: &self.documents, groups: &self.groups }),
+            mining: Some(Mining { rows: &self.documents, groups: &self.groups, related: Related::default() }),
         };
         Ok(train(&config, &lesson, job)?.0)
     }

@@ -10,6 +10,7 @@ mod components;
 mod dependency;
 mod eligible;
 mod folds;
+mod kin;
 mod leakage;
 mod link;
 mod questions;
@@ -23,6 +24,7 @@ mod within;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use folds::{FOLDS, SMALL_GROUPS, folds};
+pub use kin::Kin;
 pub use leakage::{Unit, check, check_units};
 use link::Link;
 pub use questions::{MAX_QUESTIONS, QUESTION_BIT};
@@ -82,6 +84,8 @@ pub struct Pairs {
     pub unit: Unit,
     /// By path the chunk that stands for a file where files change together: the first that may be in a pair.
     pub firsts: BTreeMap<String, u64>,
+    /// What belongs together beyond the pairs.
+    pub kin: Kin,
     /// Whether no pair is of anything but files that change together.
     temporal_alone: bool,
     /// When the files of a temporal pair changed together last, by anchor and positive.
@@ -132,9 +136,10 @@ pub fn make(sources: &[PairSource], material: &Material<'_>) -> Pairs {
         _ => components::MAX_GROUPS_PER_COMPONENT,
     };
     dates.extend(questions.iter().filter_map(|question| Some((question.id, split::parse_date(question.date.as_deref()?)?))));
+    let kin = Kin::of(sources, material);
     let temporal_alone = sources == [PairSource::Temporal];
     let firsts = firsts.into_iter().map(|(path, chunk)| (path.to_owned(), chunk.id)).collect();
-    Pairs { pairs: named(links, components::Components::bounded(bound)), questions, unit, firsts, temporal_alone, moments, dates }
+    Pairs { pairs: named(links, components::Components::bounded(bound)), questions, unit, firsts, kin, temporal_alone, moments, dates }
 }
 
 impl Pairs {

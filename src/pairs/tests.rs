@@ -257,6 +257,28 @@ fn files_that_change_together_are_pairs_of_their_first_pieces() {
     assert!(made(&[PairSource::Temporal], &chunks, &sweeps, &[], &[]).pairs.is_empty());
 }
 
+/// More companions than a file may have pairs and a component files: they are no pairs, and kin nevertheless.
+#[test]
+fn files_that_bounds_keep_out_of_the_pairs_are_kin() {
+    let names: Vec<String> = (0..9).map(|at| format!("{}.rs", letters(at))).collect();
+    let mut chunks: Vec<Chunk> = names.iter().zip(0..).map(|(path, id)| chunk(id, Kind::Code, path, 1, path, &text(path))).collect();
+    // A file without a piece that may teach can be found, too.
+    chunks.push(chunk(9, Kind::Code, "short.rs", 1, "short.rs", "mod a;"));
+    let mut commits = Vec::new();
+    for (at, other) in names.iter().map(String::as_str).chain(["short.rs"]).enumerate().skip(1) {
+        commits.extend((0..2).map(|time| commit(&format!("{at}.{time}"), "x", &[&names[0], other])));
+    }
+    commits.push(commit("once", "x", &[&names[1], &names[2]]));
+    commits.extend((0..20).map(|at| commit(&format!("other{at}"), "x", &["x", "y"])));
+    let found = made(&[PairSource::Temporal], &chunks, &commits, &[], &[]);
+    assert_eq!(found.pairs.len(), 2 * (components::MAX_FILES_PER_COMPONENT - 1));
+    assert_eq!(found.kin.groups, (1..10).map(|other| (0, other)).collect());
+    assert!(found.kin.chunks.is_empty());
+    // A commit and the files that it touched, whether its message names them or not.
+    chunks.push(chunk(77, Kind::Commit, "once", 0, "x", "x"));
+    assert_eq!(made(&[PairSource::Semantic], &chunks, &commits, &[], &[]).kin.groups, BTreeSet::from([(77, 1), (77, 2)]));
+}
+
 /// A licence that stands above every file, and a short first line: neither is what a file is asked by, looked up by, or found as.
 #[test]
 fn a_common_header_stands_for_no_file_in_pairs_or_table() {
@@ -378,6 +400,8 @@ fn calls_keep_their_direction_and_are_split_by_function() {
     let mut pairs = ids(&found.pairs);
     pairs.sort_unstable();
     assert_eq!(pairs, (0..20).map(|i| (i, i + 20)).collect::<Vec<_>>(), "the caller asks, and nobody for the tool of all");
+    assert!((0..40).all(|i| found.kin.chunks.contains(&(i, 99))), "which is called all the same");
+    assert_eq!((found.kin.chunks.len(), found.kin.groups.len()), (60, 0));
     assert_eq!(found.unit, Unit::Function);
     let groups: BTreeSet<&str> = found.pairs.iter().map(|pair| pair.group.as_str()).collect();
     assert_eq!(groups.len(), 20, "functions of one file are groups of their own");

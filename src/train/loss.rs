@@ -2,9 +2,12 @@
 //!
 //! A batch's documents are its positives, one for each anchor and in their order, and behind them the hard negatives.
 
+use std::collections::{HashMap, HashSet};
+
 use ndarray::Array2;
 
 use super::config::Loss;
+use super::mining::{Mining, Related};
 use super::network::Real;
 use super::vectors::{RowPair, Vectors};
 
@@ -28,20 +31,45 @@ pub fn negatives(vectors: &Vectors, batch: &[RowPair], hard: &[usize], known: &K
     })
 }
 
-/// What belongs together by any training pair, by the first row of equal vectors and in both directions.
+/// What belongs together by any training pair and by [`Related`], by the first row of equal vectors and in both directions.
 #[derive(Debug, Default)]
-pub struct Known(std::collections::HashSet<(usize, usize)>);
+pub struct Known {
+    rows: HashSet<(usize, usize)>,
+    groups: HashSet<(usize, usize)>,
+    /// Of the first of equal rows: the groups of all of them.
+    groups_of: HashMap<usize, Vec<usize>>,
+}
 
 impl Known {
     /// Of all training pairs.
     pub fn new(vectors: &Vectors, pairs: &[RowPair]) -> Known {
-        let ends = |pair: &RowPair| (vectors.first_of(pair.anchor), vectors.first_of(pair.positive));
-        Known(pairs.iter().map(ends).flat_map(|(a, b)| [(a, b), (b, a)]).collect())
+        let mut known = Known::default();
+        known.tie(vectors, pairs.iter().map(|pair| (pair.anchor, pair.positive)));
+        known
     }
 
-    /// Whether a pair is of these two.
+    /// And of what else is related.
+    pub fn and(mut self, vectors: &Vectors, mining: &Mining<'_>) -> Known {
+        let Related { rows, groups } = mining.related;
+        self.tie(vectors, rows.iter().copied());
+        self.groups.extend(groups.iter().flat_map(|&(a, b)| [(a, b), (b, a)]));
+        if !groups.is_empty() {
+            for (row, &group) in mining.groups.iter().enumerate() {
+                self.groups_of.entry(vectors.first_of(row)).or_default().push(group);
+            }
+        }
+        self
+    }
+
+    fn tie(&mut self, vectors: &Vectors, rows: impl Iterator<Item = (usize, usize)>) {
+        let rows = rows.map(|(a, b)| (vectors.first_of(a), vectors.first_of(b)));
+        self.rows.extend(rows.flat_map(|(a, b)| [(a, b), (b, a)]));
+    }
+
+    /// Whether anything says that these two belong together.
     pub fn belong(&self, a: usize, b: usize) -> bool {
-        self.0.contains(&(a, b))
+        let groups = |row: usize| self.groups_of.get(&row).map_or(&[][..], Vec::as_slice);
+        self.rows.contains(&(a, b)) || groups(a).iter().any(|a| groups(b).iter().any(|b| self.groups.contains(&(*a, *b))))
     }
 }
 

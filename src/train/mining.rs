@@ -1,7 +1,8 @@
 //! Hard negatives: what raw vectors find near a question although nothing says that it belongs to it.
 //!
 //! The nearest rows are often right answers that nobody labelled. So nothing of the group (the file, the session) of anchor or positive is
-//! taken, nothing that any training pair ties to the anchor, and nothing that is nearly as near as the positive.
+//! taken, nothing that any training pair ties to the anchor or that is known to belong to it otherwise, and nothing that is nearly as near
+//! as the positive.
 
 use super::loss::Known;
 use super::ranking::Questions;
@@ -24,6 +25,17 @@ pub struct Mining<'a> {
     pub rows: &'a [usize],
     /// The group of every row, by number: its file or session.
     pub groups: &'a [usize],
+    /// What is a negative of none of its kin, hard or in a batch.
+    pub related: Related<'a>,
+}
+
+/// What belongs together although no training pair may say so, in either direction.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Related<'a> {
+    /// Two rows.
+    pub rows: &'a [(usize, usize)],
+    /// All rows of two groups, by the numbers of [`Mining::groups`].
+    pub groups: &'a [(usize, usize)],
 }
 
 /// At most `wanted` hard negatives of each pair, the hardest first, in the order of `pairs`. A pair may have none.
@@ -31,7 +43,7 @@ pub fn mine(vectors: &Vectors, pairs: &[RowPair], mining: &Mining<'_>, wanted: u
     if wanted == 0 {
         return Ok(vec![Vec::new(); pairs.len()]);
     }
-    let known = Known::new(vectors, pairs);
+    let known = Known::new(vectors, pairs).and(vectors, mining);
     let step = mining.rows.len().div_ceil(MAX_MINED_ROWS).max(1);
     let questions = Questions::of_anchors(vectors, pairs, mining.rows.iter().copied().step_by(step));
     let same = |rows: ndarray::ArrayView2<'_, f32>| rows.to_owned();

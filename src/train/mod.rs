@@ -35,7 +35,7 @@ pub use gate::{
     Comparison, FUSED_DEPTH, Figures, Fold, Found, Fuse, Hybrid, Lexical, MIN_TEST_GROUPS, MIN_TEST_QUERIES, NOT_WORSE_TOLERANCE, Trial,
     Verdict, judge,
 };
-pub use mining::{FALSE_NEGATIVE_SHARE, MAX_MINED_ROWS, MINED_FROM, Mining, mine};
+pub use mining::{FALSE_NEGATIVE_SHARE, MAX_MINED_ROWS, MINED_FROM, Mining, Related, mine};
 pub use pca::{cut, pca, random};
 pub use projection::{MAX_PROJECTION_BYTES, Projection};
 pub use trainer::{Epoch, History, Lesson, train};

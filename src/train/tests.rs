@@ -146,7 +146,7 @@ fn hard_negatives_are_near_and_no_answers() {
     let groups = [0, 0, 1, 1, 1, 0, 2, 3, 4];
     let all: Vec<usize> = (0..9).collect();
     let mined = |rows: &[usize], pairs: &[RowPair], wanted| {
-        mine(&vectors, pairs, &Mining { rows, groups: &groups }, wanted, Job::silent()).expect("mined")
+        mine(&vectors, pairs, &Mining { rows, groups: &groups, related: Related::default() }, wanted, Job::silent()).expect("mined")
     };
     // 0.95 x cos 30 is cos 34.6: nothing nearer. 5 is of the anchor's group.
     assert_eq!(mined(&all, &[pair(0, 1, 0)], 3), [[4, 6, 7]]);
@@ -154,7 +154,36 @@ fn hard_negatives_are_near_and_no_answers() {
     assert_eq!(mined(&[0, 1, 2, 3, 5, 6], &[pair(0, 1, 0)], 3), [[6]], "what is held out is left out");
     let mined_both = mined(&all, &[pair(0, 1, 0), pair(0, 6, 0)], 9);
     assert_eq!(mined_both[0], [4, 7, 8], "another positive of the anchor is no negative");
-    assert_eq!(mine(&vectors, &[pair(0, 1, 0)], &Mining { rows: &[], groups: &groups }, 3, Job::silent()).expect("none"), [[0; 0]]);
+    assert_eq!(
+        mine(&vectors, &[pair(0, 1, 0)], &Mining { rows: &[], groups: &groups, related: Related::default() }, 3, Job::silent())
+            .expect("none"),
+        [[0; 0]]
+    );
+}
+
+/// A right answer that a bound left out of the pairs is no negative: as a row, by its group, and as a copy; hard or in a batch.
+#[test]
+fn kin_are_no_negatives() {
+    let angle = |degrees: f32| [degrees.to_radians().cos(), degrees.to_radians().sin()];
+    // The anchor, its positive, and four further ones; 6 is a copy of 3 in a group of its own.
+    let items: Vec<(u64, [f32; 2])> =
+        [0.0, 30.0, 40.0, 50.0, 60.0, 70.0, 50.0].iter().zip(0..).map(|(&degrees, id)| (id, angle(degrees))).collect();
+    let vectors = Vectors::new(2, &items).expect("vectors");
+    let pair = |anchor, positive, group| RowPair { anchor, positive, group };
+    let (groups, all): ([usize; 7], Vec<usize>) = ([0, 1, 2, 3, 4, 5, 6], (0..7).collect());
+    let mined = |related: Related<'_>| {
+        let mining = Mining { rows: &all, groups: &groups, related };
+        mine(&vectors, &[pair(0, 1, 0)], &mining, 9, Job::silent()).expect("mined").remove(0)
+    };
+    assert_eq!(mined(Related::default()), [2, 3, 4, 5]);
+    assert_eq!(mined(Related { rows: &[(4, 0)], groups: &[] }), [2, 3, 5], "in either direction");
+    assert_eq!(mined(Related { rows: &[], groups: &[(2, 0), (0, 5), (3, 4)] }), [3, 4], "others' kin are none of the anchor's");
+    assert_eq!(mined(Related { rows: &[(0, 6)], groups: &[] }), [2, 4, 5], "a copy");
+    assert_eq!(mined(Related { rows: &[], groups: &[(0, 6)] }), [2, 4, 5], "a copy's group");
+    let mining = Mining { rows: &all, groups: &groups, related: Related { rows: &[(0, 4)], groups: &[(2, 1)] } };
+    let known = Known::new(&vectors, &[]).and(&vectors, &mining);
+    let found = loss::negatives(&vectors, &[pair(0, 1, 0), pair(2, 4, 1)], &[], &known);
+    assert_eq!(found, ndarray::arr2(&[[false; 2]; 2]), "0 and 4 are kin, and so are the groups of 2 and 1");
 }
 
 /// Vectors whose first `signal` numbers (before a rotation) anchor and positive share, the rest being noise of `noise` times their
@@ -338,7 +367,7 @@ fn questions_alone_learn_to_turn_and_documents_stay() {
         };
         let groups: Vec<usize> = (0..world.vectors.len()).map(|row| row / 10).collect();
         let rows: Vec<usize> = documents.iter().copied().filter(|row| *row < 1400).collect();
-        let mining = Some(Mining { rows: &rows, groups: &groups });
+        let mining = Some(Mining { rows: &rows, groups: &groups, related: Related::default() });
         let lesson = Lesson { candidates: Some(&documents), mining, ..world.lesson() };
         let (projection, history) = train(&config, &lesson, Job::silent()).expect("trained");
         assert!(history.best > 0, "{history:?}");
@@ -394,7 +423,7 @@ fn same_seed_gives_the_same_bytes_and_another_seed_others() {
         let run = |seed: u64| {
             let output = if architecture == Architecture::Mlp { 16 } else { 32 };
             let config = TrainConfig { seed, epochs: 2, hard_negatives: 2, ..config(architecture, output) };
-            let mining = Some(Mining { rows: &rows, groups: &groups });
+            let mining = Some(Mining { rows: &rows, groups: &groups, related: Related::default() });
             let (projection, history) = train(&config, &Lesson { mining, ..world.lesson() }, Job::silent()).expect("trained");
             assert!(history.hard_negatives > 0, "{history:?}");
             (projection.to_bytes().expect("bytes"), history)
@@ -545,7 +574,7 @@ fn figures() {
     ] {
         let config = TrainConfig { batch_size, hard_negatives, patience: 100, ..TrainConfig::new(architecture, 768, hidden, output) };
         let begun = std::time::Instant::now();
-        let mining = Some(Mining { rows: &rows, groups: &groups });
+        let mining = Some(Mining { rows: &rows, groups: &groups, related: Related::default() });
         let lesson = Lesson { vectors: &vectors, pairs: &pairs, validation: &validation, candidates: None, mining };
         let (_, history) = train(&config, &lesson, Job::silent()).expect("trained");
         println!(

@@ -69,7 +69,7 @@ pub struct Lesson<'a> {
     pub validation: &'a [RowPair],
     /// What these are searched in; all vectors if nothing is given.
     pub candidates: Option<&'a [usize]>,
-    /// Where hard negatives may come from, if the configuration asks for some.
+    /// Where hard negatives may come from, if the configuration asks for some, and what is none.
     pub mining: Option<Mining<'a>>,
 }
 
@@ -127,6 +127,10 @@ pub fn train(config: &TrainConfig, lesson: &Lesson<'_>, job: Job<'_>) -> Result<
     let mut optimizer = AdamW::new(&network.layers, config.weight_decay, config.starts_faithful().then(|| network.layers.clone()));
     let mut random = SplitMix64::stream(config.seed, 1);
     let (objective, known) = (Objective::of(config), Known::new(vectors, pairs));
+    let known = match &mining {
+        Some(mining) => known.and(vectors, mining),
+        None => known,
+    };
     let total = config.epochs * order.len().div_ceil(config.batch_size);
     job.progress.begin("training", Some((config.epochs * order.len()) as u64), "pairs");
     for number in 1..=config.epochs {

@@ -12,7 +12,8 @@ use crate::search::fusion::{RankedList, Scale, fuse};
 use crate::search::{Weights, lexical};
 use crate::store::{CO_CHANGE_MAX_FILES, CallEdge, Chunk, Commit, Store, Symbol};
 use crate::train::{
-    Architecture, Fold, Found, History, Lesson, Loss, Mining, Projection, RowPair, Sides, TrainConfig, Trial, Vectors, judge, train,
+    Architecture, Fold, Found, History, Lesson, Loss, Mining, Projection, Related, RowPair, Sides, TrainConfig, Trial, Vectors, judge,
+    train,
 };
 
 /// How many times deeper words are searched than chunks per candidate ask for, before all that match are looked through.
@@ -125,6 +126,8 @@ struct Class<'a> {
     vectors: Vectors,
     /// Row by row: the number of its group.
     groups: Vec<usize>,
+    /// What belongs together beyond the pairs: rows, and numbers of groups.
+    kin: [Vec<(usize, usize)>; 2],
     /// Rows that are searched.
     candidates: Vec<usize>,
     /// Chunks of the store for each of them: more than one where only a sample of the chunks, or only some of them, are searched.
@@ -158,6 +161,11 @@ impl<'a> Class<'a> {
             let next = numbers.len();
             groups.push(*numbers.entry(name).or_insert(next));
         }
+        let rows = |ids: &BTreeSet<(u64, u64)>| -> Vec<(usize, usize)> {
+            ids.iter().filter_map(|&(a, b)| Some((vectors.row_of(a)?, vectors.row_of(b)?))).collect()
+        };
+        let kin_groups = rows(&made.kin.groups).into_iter().map(|(a, b)| (groups[a], groups[b])).collect();
+        let kin = [rows(&made.kin.chunks), kin_groups];
         // What a table answers is searched among what it knows: files, or functions.
         let wanted: Option<HashSet<u64>> = match plan.pairs[..] {
             [PairSource::Temporal] => Some(made.firsts.values().copied().collect()),
@@ -170,7 +178,7 @@ impl<'a> Class<'a> {
         };
         let candidates: Vec<usize> = (0..vectors.len()).filter(is_candidate).collect();
         let stored = ground.store.chunk_count()?.div_ceil(candidates.len().max(1));
-        Ok(Class { plan, ground, vectors, groups, candidates, stored, commits, made, chunks })
+        Ok(Class { plan, ground, vectors, groups, kin, candidates, stored, commits, made, chunks })
     }
 
     fn rows(&self, pairs: &[Pair]) -> Vec<RowPair> {
@@ -236,12 +244,13 @@ impl<'a> Class<'a> {
         let groups: HashSet<usize> = rows.iter().map(|&row| self.groups[row]).collect();
         let free: Vec<usize> = self.candidates.iter().copied().filter(|&row| !groups.contains(&self.groups[row])).collect();
         let (pairs, validation) = (self.rows(pairs), self.rows(validation));
+        let related = Related { rows: &self.kin[0], groups: &self.kin[1] };
         let lesson = Lesson {
             vectors: &self.vectors,
             pairs: &pairs,
             validation: &validation,
             candidates: Some(&self.candidates),
-            mining: Some(Mining { rows: &free, groups: &self.groups }),
+            mining: Some(Mining { rows: &free, groups: &self.groups, related }),
         };
         train(&config(self.plan), &lesson, job)
     }

@@ -32,8 +32,8 @@ mod vectors;
 
 pub use config::{Architecture, Loss, Schedule, Sides, Start, TrainConfig};
 pub use gate::{
-    Comparison, FUSED_DEPTH, Figures, Fold, Found, Fuse, Hybrid, Lexical, MIN_TEST_GROUPS, MIN_TEST_QUERIES, NOT_WORSE_TOLERANCE, Trial,
-    Verdict, judge,
+    Comparison, FUSED_DEPTH, Figures, Fold, Found, Fuse, Hybrid, Lexical, MIN_RAW_NDCG, MIN_TEST_GROUPS, MIN_TEST_QUERIES,
+    NOT_WORSE_MARGIN, Trial, Verdict, judge,
 };
 pub use mining::{FALSE_NEGATIVE_SHARE, MAX_MINED_ROWS, MINED_FROM, Mining, Related, mine};
 pub use pca::{cut, pca, random};

@@ -182,9 +182,12 @@ fn rule() -> Element {
     let rules = [
         (
             "Published",
-            "It finds more than raw vectors do on groups that it has not seen, beyond the interval; or it is smaller and not worse, which is a win of memory.",
+            "It finds more than raw vectors do on groups that it has not seen, beyond the interval; and if it is smaller, also more than a PCA, the first numbers and chance, all of its size: else cutting would do.",
         ),
-        ("Same size", "If it is smaller, it also beats a PCA, the first numbers, and chance, all of its size: else cutting would do."),
+        (
+            "Win of memory",
+            "Or it is smaller and finds as much within one point of nDCG@10, at the lower end of the interval, and on the mean no less than the three of its size. The verdict says which of the two it is.",
+        ),
         (
             "Table",
             "Where a table answers the same questions (files that change together), it beats that too. Of calls there is no table: held-out functions are as if they had not been scraped.",

@@ -302,6 +302,16 @@ fn bm25_is_compared_and_may_decide() {
     assert!(!verdict.published && verdict.reason.contains("does not clearly beat BM25"), "{}", verdict.reason);
     let verdict = judge(&Trial { table: Some(&perfect), ..shown }, Job::silent()).expect("judged");
     assert!(!verdict.published && verdict.reason.contains("does not clearly beat the table lookup"), "{}", verdict.reason);
+    // One that knows a tenth of the answers is beaten; one that knows as much as the projection finds is not, beyond the interval.
+    let own = verdict.projection.expect("figures").ndcg.mean;
+    for (share, published) in [(0.1, true), (own, false)] {
+        let known = |row: usize, _: usize| Ok(if ((row / 2) % 20) as f64 + 0.5 < share * 20.0 { vec![(row ^ 1, 1.0)] } else { Vec::new() });
+        let verdict = judge(&Trial { table: Some(&known), ..shown }, Job::silent()).expect("judged");
+        let table = verdict.table.expect("a table");
+        assert!((table.figures.ndcg.mean - share).abs() < 0.03, "{table:?}");
+        assert_eq!(verdict.published, published, "{share}: {}", verdict.reason);
+        assert_eq!(table.gain.ndcg.is_positive(), published, "{table:?}");
+    }
     let rows = |found: &[Found]| -> Vec<usize> { found.iter().map(|found| found.0).collect() };
     // Fused so that the projection spoils what words and raw vectors find, it is refused although it beats raw vectors.
     let spoilt = |words: &[Found], _: &[Found], projected: Option<&[Found]>| match projected {

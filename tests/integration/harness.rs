@@ -190,10 +190,15 @@ impl Place {
 
     /// Runs git here, with an author and a date that are always the same.
     pub fn git(&self, arguments: &[&str]) {
+        self.git_at("2025-03-04T05:06:07Z", arguments);
+    }
+
+    /// The same at another time.
+    pub fn git_at(&self, date: &str, arguments: &[&str]) {
         let mut command = self.prepared("git", arguments.iter().copied());
         for who in ["AUTHOR", "COMMITTER"] {
             command.env(format!("GIT_{who}_NAME"), "Ada").env(format!("GIT_{who}_EMAIL"), "ada@example.org");
-            command.env(format!("GIT_{who}_DATE"), "2025-03-04T05:06:07Z");
+            command.env(format!("GIT_{who}_DATE"), date);
         }
         let output = command.output().expect("git");
         assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -252,35 +252,39 @@ fn a_projection_of_questions_alone_needs_no_index() {
     assert!(place.path(FILE).exists());
 }
 
-/// A project in git whose every tenth file changes with its neighbour, `groups` times.
+/// A project in git whose files are in pairs that change at once, twice each, every commit a minute after the one before.
 fn history(groups: usize, together: bool) -> Place {
+    history_of(groups, together, "py", "")
+}
+
+/// The same of files of this kind, below a header that all of them have.
+fn history_of(groups: usize, together: bool, kind: &str, header: &str) -> Place {
     let place = Place::tiny_project();
     place.write(
         ".patina/oxidize.yaml",
-        "version: 1\nembedding_model: ./model/\nscrape:\n  exclude: ['*.md']\nprojections:\n  temporal:\n    architecture: linear\n    layers: [32]\n    epochs: 2\n",
+        "version: 1\nembedding_model: ./model/\nscrape:\n  exclude: [cache.md, index.md]\nprojections:\n  temporal:\n    architecture: linear\n    layers: [32]\n    epochs: 2\n",
     );
     place.git(&["init", "-q", "."]);
-    let mut files = Vec::new();
-    for group in 0..groups {
-        let pair = ["client", "server"].map(|end| (format!("src/{}_{end}.py", name(group)), end));
-        files.push(pair);
-    }
+    let mut minutes = 0..;
+    let mut commit = |files: &[&str], said: &str| {
+        let minute = minutes.next().unwrap_or(0);
+        place.git(&[&["add"], files].concat());
+        place.git_at(&format!("2025-03-04T{:02}:{:02}:00Z", minute / 60, minute % 60), &["commit", "-q", "-m", said]);
+    };
+    let pairs = (0..groups).map(|group| ["client", "server"].map(|end| (format!("src/{}_{end}.{kind}", name(group)), end)));
+    let pairs: Vec<[(String, &str); 2]> = pairs.collect();
     for round in 0..2 {
-        for pair in &files {
+        for pair in &pairs {
             for (path, end) in pair {
-                place.write(
-                    path,
-                    format!(
-                        "# The {end} of {path}, written down in words that no other file of this project has.\nVALUE = '{path} {round}'\n"
-                    ),
-                );
-                place.git(&["add", path]);
+                let mark = if kind == "py" { "# " } else { "" };
+                let said = format!("{mark}The {end} of {path}, written down in words that no other file of this project has.\n");
+                place.write(path, format!("{header}{said}VALUE = '{path} {round}'\n"));
                 if !together {
-                    place.git(&["commit", "-q", "-m", "one file"]);
+                    commit(&[path], "one file");
                 }
             }
             if together {
-                place.git(&["commit", "-q", "-m", "both ends"]);
+                commit(&[&pair[0].0, &pair[1].0], "both ends");
             }
         }
     }
@@ -292,20 +296,37 @@ fn name(number: usize) -> String {
     number.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect()
 }
 
+/// Every file changed with its partner and with nothing else before the test begins, so that the table knows all answers: nothing is
+/// published, below a header that all files have too. A table that is asked for other pieces than the pairs are of would find nothing.
 #[test]
 fn files_that_change_together_are_judged_against_the_table() {
-    let place = history(40, true);
-    place.run(["scrape"]).success();
-    let outcome = place.run(["oxidize", "--json"]).json()["projections"][0].take();
-    assert_eq!((&outcome["name"], &outcome["sources"]), (&"temporal".into(), &serde_json::json!(["temporal"])), "{outcome}");
-    let verdict = &outcome["verdict"];
-    assert!(verdict["table"].is_object() && outcome["folds"].is_null(), "{outcome}");
-    for system in ["raw", "pca", "cut", "random", "lexical", "table"] {
-        assert!(verdict[system]["gain"]["ndcg"]["low"].is_number(), "{system}: {outcome}");
+    let licence =
+        "# Licence\n\nEverybody may read this file and give it to others, as long as these words stay.\n\n# Short\n\nBelow.\n\n# Notes\n\n";
+    for (kind, header) in [("py", ""), ("md", licence)] {
+        let place = history_of(80, true, kind, header);
+        place.run(["scrape"]).success();
+        let outcome = place.run(["oxidize", "--json"]).json()["projections"][0].take();
+        assert_eq!((&outcome["name"], &outcome["sources"]), (&"temporal".into(), &serde_json::json!(["temporal"])), "{outcome}");
+        let verdict = &outcome["verdict"];
+        assert_eq!(
+            (&verdict["queries"], &verdict["groups"], &outcome["folds"]),
+            (&32.into(), &16.into(), &serde_json::Value::Null),
+            "{outcome}"
+        );
+        for system in ["raw", "pca", "cut", "random", "lexical", "table"] {
+            assert!(verdict[system]["gain"]["ndcg"]["low"].is_number(), "{system}: {outcome}");
+        }
+        let table = &verdict["table"];
+        for measure in ["ndcg", "mrr", "recall"] {
+            assert_eq!(table["figures"][measure]["mean"], 1.0, "{kind}: the table does not know {measure}: {outcome}");
+        }
+        assert!(table["gain"]["ndcg"]["high"].as_f64().unwrap() <= 0.0 && outcome["published"] == false, "{outcome}");
+        // Each file can be found once, by the piece that it is asked by.
+        assert!((160..=161).contains(&verdict["candidates"].as_u64().unwrap()), "{outcome}");
+        assert!(verdict["hybrid"]["gain"]["ndcg"]["high"].is_number(), "{outcome}");
+        let text = place.run(["status"]).text();
+        assert!(text.contains("table lookup") && text.contains("hybrid with it"), "{text}");
     }
-    assert!(verdict["hybrid"]["gain"]["ndcg"]["high"].is_number(), "{outcome}");
-    let text = place.run(["status"]).text();
-    assert!(text.contains("table lookup") && text.contains("hybrid with it"), "{text}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 # A room may import itself and the rooms before it. A name that is not here is no room: a new room is added here, in its place.
 ROOMS = [
-    "error", "fs", "progress", "metrics",
+    "error", "fs", "progress", "threads", "metrics",
     "recipe", "model", "embed", "table", "store", "scrape", "pairs", "train", "index", "search",
     "eval", "bench", "share", "serve", "cli",
 ]

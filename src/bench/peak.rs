@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::bench::result::{Peak, ThreadPeak};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::progress::Job;
+use crate::threads::start_in;
 
 /// What is summed over: a panel of the second matrix stays in the nearest cache.
 const DEPTH: usize = 96;
@@ -85,6 +86,7 @@ pub fn measure(threads: &[usize], job: Job<'_>) -> Result<Peak> {
     for &threads in threads {
         job.check()?;
         flops_per_second.push(ThreadPeak { threads, flops_per_second: fastest(arch, threads)? });
+        job.progress.advance(1);
     }
     let instructions = format!("{arch:?}");
     // Without the list of all that it implies.
@@ -140,11 +142,9 @@ fn window(arch: Arch, threads: usize) -> Result<f64> {
     };
     thread::scope(|scope| {
         let mut gate = whole.write().unwrap_or_else(PoisonError::into_inner);
-        let others: std::io::Result<Vec<_>> = (1..threads).map(|_| thread::Builder::new().spawn_scoped(scope, work)).collect();
-        let others = others.map_err(|e| {
-            Error::failed(format!("{threads} threads cannot be started to measure this machine's peak: {e}"))
-                .hint("free some memory, or ask for fewer threads with --threads")
-        })?;
+        let purpose = format!("measure the peak of {threads}");
+        let others: Result<Vec<_>> = (1..threads).map(|_| start_in(scope, &purpose, work)).collect();
+        let others = others.map_err(|error| error.hint("free some memory, or ask for fewer threads with --threads"))?;
         *gate = true;
         drop(gate);
         let own = work();
@@ -155,6 +155,7 @@ fn window(arch: Arch, threads: usize) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::threads::tests::with_only;
 
     #[test]
     fn what_is_timed_is_a_multiplication() {
@@ -185,6 +186,17 @@ mod tests {
         };
         assert_eq!(peak(1.0, 5.0).or_greater(&peak(2.0, 4.0)), peak(2.0, 5.0));
         assert_eq!((peak(1.0, 5.0).of(2), peak(1.0, 5.0).of(3)), (Some(5.0), None));
+    }
+
+    /// Whoever was started before the one that could not be must not wait for it.
+    #[test]
+    fn a_thread_that_cannot_be_started_is_an_error_and_nobody_waits() {
+        for left in 0..3 {
+            let error = with_only(left, || window(Arch::new(), 4)).expect_err("too few threads");
+            assert!(error.message().starts_with("a thread cannot be started to measure the peak of 4: "), "{error}");
+            assert!(error.hint_text().is_some_and(|hint| hint.contains("--threads")));
+        }
+        assert!(with_only(3, || window(Arch::new(), 4)).expect("enough threads") > 1e8);
     }
 
     #[test]

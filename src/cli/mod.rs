@@ -15,6 +15,7 @@ mod measured;
 mod merge;
 mod model;
 mod oxidize;
+mod panics;
 mod parity;
 mod pins;
 mod project;
@@ -113,6 +114,7 @@ struct Context {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    panics::install();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return report::usage(&error),

@@ -2,15 +2,17 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::bench::measure::{Check, First, Line, Speed, Task, Texts};
+use crate::bench::result::Peak;
 use crate::error::{Error, Result};
 use crate::progress::Job;
+use crate::threads::start;
 
 /// How often a stop is looked for.
 const LOOK: Duration = Duration::from_millis(50);
@@ -71,59 +73,101 @@ type Heard = (Instant, std::io::Result<String>);
 /// # Errors
 /// [`ErrorKind::Interrupted`](crate::error::ErrorKind::Interrupted) once `job` is stopped; the process is gone then.
 pub fn run(command: &mut Command, task: &Task, texts: &Texts, silence: Duration, job: Job<'_>) -> Result<Result<Brought, String>> {
-    for name in SCRUBBED {
-        command.env_remove(name);
-    }
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // Ctrl-C on a terminal is for this process, which ends the other: a cell that ends first would look like one that failed.
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(command, 0);
     let mut input = line_of(task)?;
     input.extend(line_of(texts)?);
-    let begun = Instant::now();
-    let child = command.spawn().map_err(|e| Error::failed(format!("the process of a cell cannot be started: {e}")).caused_by(e))?;
-    let mut running = Running { child };
-    // Held open until the end: its closing tells the process that nobody waits for it any more.
-    let threads = (|| {
-        let held = running.child.stdin.take().map(|stdin| feed(stdin, input)).transpose()?;
-        Ok::<_, std::io::Error>((
-            held,
-            running.child.stdout.take().map(listen).transpose()?,
-            running.child.stderr.take().map(last_words).transpose()?,
-        ))
-    })();
-    let (_held, lines, words) = match threads {
-        Ok((held, Some(lines), words)) => (held, lines, words),
-        Ok((_, None, _)) => return Err(Error::bug("a process without output")),
-        // Where memory or threads are short; the process is ended, and the next one may be luckier.
-        Err(error) => return Ok(Err(format!("a thread that listens to the process cannot be started: {error}"))),
+    let mut talk = match Talk::begin(command, input)? {
+        Ok(talk) => talk,
+        Err(reason) => return Ok(Err(reason)),
     };
     let mut first = None;
-    let mut heard = begun;
     loop {
-        job.check()?;
-        let line = match lines.recv_timeout(LOOK) {
-            Ok((at, Ok(line))) => {
-                heard = at;
-                line
-            }
-            Err(RecvTimeoutError::Timeout) if heard.elapsed() < silence => continue,
-            Err(RecvTimeoutError::Timeout) => {
-                return Ok(Err(format!("the process said nothing for {:.0} s and was ended", silence.as_secs_f64())));
-            }
-            Ok((_, Err(_))) | Err(RecvTimeoutError::Disconnected) => {
-                let status = running.child.wait();
-                let words = words.and_then(|words| words.join().ok()).unwrap_or_default();
-                return Ok(Err(ended(status.ok(), &words)));
-            }
-        };
-        match serde_json::from_str(&line) {
+        match talk.next(silence, job)? {
             Ok(Line::Alive) => {}
-            Ok(Line::First(line)) => first = Some(((heard - begun).as_secs_f64() * 1e3, line)),
-            Ok(Line::Failed(reason)) => return Ok(Err(reason)),
+            Ok(Line::First(line)) => first = Some(((talk.heard - talk.begun).as_secs_f64() * 1e3, line)),
             Ok(Line::Speed(speed)) => return Ok(brought(first, Last::Speed(speed))),
             Ok(Line::Check(check)) => return Ok(brought(first, Last::Check(check))),
-            Err(_) => return Ok(Err(format!("the process wrote what is no answer: {:.80}", line))),
+            Ok(Line::Peak(_)) => return Ok(Err(UNASKED.to_owned())),
+            Ok(Line::Failed(reason)) | Err(reason) => return Ok(Err(reason)),
+        }
+    }
+}
+
+/// This machine's peak with each of these numbers of threads, measured in the process of `command`. Errors as [`run`].
+pub fn peak(command: &mut Command, threads: &[usize], silence: Duration, job: Job<'_>) -> Result<Result<Peak, String>> {
+    let mut talk = match Talk::begin(command, line_of(&threads)?)? {
+        Ok(talk) => talk,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    loop {
+        match talk.next(silence, job)? {
+            Ok(Line::Alive) => {}
+            Ok(Line::Peak(peak)) => return Ok(Ok(peak)),
+            Ok(Line::First(_) | Line::Speed(_) | Line::Check(_)) => return Ok(Err(UNASKED.to_owned())),
+            Ok(Line::Failed(reason)) | Err(reason) => return Ok(Err(reason)),
+        }
+    }
+}
+
+const UNASKED: &str = "the process answered what it was not asked";
+
+/// A process that was told what to do, and what it says. It ends with this value.
+struct Talk {
+    running: Running,
+    lines: Receiver<Heard>,
+    words: Option<thread::JoinHandle<String>>,
+    /// Its input, held open until the end: its closing tells the process that nobody waits for it any more.
+    _held: Option<Sender<()>>,
+    begun: Instant,
+    /// When it last said something.
+    heard: Instant,
+}
+
+impl Talk {
+    /// Starts the process and hands it `input`. The inner error is why there is nobody to talk with.
+    fn begin(command: &mut Command, input: Vec<u8>) -> Result<Result<Talk, String>> {
+        for name in SCRUBBED {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Ctrl-C on a terminal is for this process, which ends the other: a cell that ends first would look like one that failed.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(command, 0);
+        let begun = Instant::now();
+        let child = command.spawn().map_err(|e| Error::failed(format!("the process of a cell cannot be started: {e}")).caused_by(e))?;
+        let mut running = Running { child };
+        let threads = (|| {
+            let held = running.child.stdin.take().map(|stdin| feed(stdin, input)).transpose()?;
+            let lines = running.child.stdout.take().map(listen).transpose()?;
+            Ok::<_, Error>((held, lines, running.child.stderr.take().map(last_words).transpose()?))
+        })();
+        match threads {
+            Ok((_held, Some(lines), words)) => Ok(Ok(Talk { running, lines, words, _held, begun, heard: begun })),
+            Ok((_, None, _)) => Err(Error::bug("a process without output")),
+            // Where memory or threads are short; the process is ended, and the next one may be luckier.
+            Err(error) => Ok(Err(error.to_string())),
+        }
+    }
+
+    /// What it says next. The inner error is why nothing more comes of it.
+    fn next(&mut self, silence: Duration, job: Job<'_>) -> Result<Result<Line, String>> {
+        loop {
+            job.check()?;
+            let line = match self.lines.recv_timeout(LOOK) {
+                Ok((at, Ok(line))) => {
+                    self.heard = at;
+                    line
+                }
+                Err(RecvTimeoutError::Timeout) if self.heard.elapsed() < silence => continue,
+                Err(RecvTimeoutError::Timeout) => {
+                    return Ok(Err(format!("the process said nothing for {:.0} s and was ended", silence.as_secs_f64())));
+                }
+                Ok((_, Err(_))) | Err(RecvTimeoutError::Disconnected) => {
+                    let status = self.running.child.wait();
+                    let words = self.words.take().and_then(|words| words.join().ok()).unwrap_or_default();
+                    return Ok(Err(ended(status.ok(), &words)));
+                }
+            };
+            return Ok(serde_json::from_str(&line).map_err(|_| format!("the process wrote what is no answer: {line:.80}")));
         }
     }
 }
@@ -140,9 +184,9 @@ fn line_of(value: &impl Serialize) -> Result<Vec<u8>> {
 }
 
 /// Writes in a thread of its own, for a pipe holds little, and keeps the pipe open until the returned end is dropped.
-fn feed(mut stdin: ChildStdin, input: Vec<u8>) -> std::io::Result<std::sync::mpsc::Sender<()>> {
+fn feed(mut stdin: ChildStdin, input: Vec<u8>) -> Result<Sender<()>> {
     let (keep, dropped) = channel::<()>();
-    thread::Builder::new().spawn(move || {
+    start("write to a process", move || {
         // A process that has ended reads nothing: how it ended is told elsewhere.
         if stdin.write_all(&input).and_then(|()| stdin.flush()).is_ok() {
             let _ = dropped.recv();
@@ -151,9 +195,9 @@ fn feed(mut stdin: ChildStdin, input: Vec<u8>) -> std::io::Result<std::sync::mps
     Ok(keep)
 }
 
-fn listen(output: impl Read + Send + 'static) -> std::io::Result<Receiver<Heard>> {
+fn listen(output: impl Read + Send + 'static) -> Result<Receiver<Heard>> {
     let (say, heard) = channel();
-    thread::Builder::new().spawn(move || {
+    start("listen to a process", move || {
         for line in BufReader::new(output).lines() {
             if say.send((Instant::now(), line)).is_err() {
                 return;
@@ -163,8 +207,8 @@ fn listen(output: impl Read + Send + 'static) -> std::io::Result<Receiver<Heard>
     Ok(heard)
 }
 
-fn last_words(errors: impl Read + Send + 'static) -> std::io::Result<thread::JoinHandle<String>> {
-    thread::Builder::new().spawn(move || {
+fn last_words(errors: impl Read + Send + 'static) -> Result<thread::JoinHandle<String>> {
+    start("listen to a process", move || {
         let mut kept = Vec::new();
         let mut reader = BufReader::new(errors);
         let mut block = [0; 4096];
@@ -180,8 +224,10 @@ fn last_words(errors: impl Read + Send + 'static) -> std::io::Result<thread::Joi
 /// Why a process ended without an answer.
 fn ended(status: Option<ExitStatus>, words: &str) -> String {
     let how = status.map_or("the process ended".to_owned(), |status| how(&status));
-    // A panic ends with advice on backtraces, which is no reason.
-    match words.lines().map(str::trim).rfind(|line| !line.is_empty() && !line.starts_with("note: ")) {
+    // A panic ends with advice on backtraces, and one that cannot unwind with another and a remark: none is the reason.
+    const REMARKS: [&str; 4] = ["note: ", "cannot unwind", "non-unwinding", "skipping backtrace"];
+    let is_reason = |line: &&str| !line.is_empty() && !REMARKS.iter().any(|remark| line.contains(remark));
+    match words.lines().map(str::trim).rfind(is_reason) {
         Some(last) => format!("{how}: {last}"),
         None => how,
     }
@@ -236,6 +282,23 @@ mod tests {
         assert!(reason("echo garbage").starts_with("the process wrote what is no answer: garbage"));
         let silent = shell("sleep 30", Duration::from_millis(300)).expect("not interrupted").expect_err("too slow");
         assert!(silent.starts_with("the process said nothing for 0 s"), "{silent}");
+    }
+
+    #[test]
+    fn the_peak_comes_from_a_process_too() {
+        let ask = |script: &str, silence| peak(Command::new("sh").args(["-c", script]), &[1, 2], silence, Job::silent());
+        let told = |script: &str| ask(script, Duration::from_secs(20)).expect("not interrupted");
+        let answer = r#"read threads; echo '"Alive"'; echo "{\"Peak\":{\"method\":\"$threads\",\"flops_per_second\":[]}}"; sleep 20"#;
+        assert_eq!(told(answer).expect("a peak"), Peak { method: "[1,2]".into(), flops_per_second: vec![] });
+        assert_eq!(told("echo '{\"Failed\":\"no threads\"}'; sleep 20").expect_err("failed"), "no threads");
+        assert_eq!(told(r#"echo '{"Check":{"vectors":[],"ndcg":null}}'; sleep 20"#).expect_err("a check"), UNASKED);
+        // A thread that never comes: the process is silent, and is ended.
+        let silent = ask("sleep 30", Duration::from_millis(300)).expect("not interrupted").expect_err("too slow");
+        assert!(silent.starts_with("the process said nothing for 0 s"), "{silent}");
+        // What the standard library says of a thread that panics where it cannot: the first is the reason.
+        let twice = "echo 'panicked at a: no memory' >&2; echo 'panicked at b: panic in a function that cannot unwind' >&2; \
+                     echo 'thread caused non-unwinding panic. aborting.' >&2; kill -6 $$";
+        assert_eq!(told(twice).expect_err("aborted"), "the process ended by signal 6 (it gave up): panicked at a: no memory");
     }
 
     #[test]

@@ -11,14 +11,15 @@ use serde::{Deserialize, Serialize};
 use crate::bench::corpus::uniform;
 use crate::bench::flops::Cost;
 use crate::bench::matrix::Mix;
-use crate::bench::result::Asked;
-use crate::bench::usage;
+use crate::bench::result::{Asked, Peak};
+use crate::bench::{peak, usage};
 use crate::embed::{Embedder, Input, Order, Settings, Tally, TextKind};
 use crate::error::{Error, Result};
 use crate::eval::beir::BeirSet;
 use crate::eval::{EngineReport, retrieval};
 use crate::progress::{Job, Progress};
 use crate::search::Mode;
+use crate::threads;
 
 /// Queries and texts that are embedded before anything is timed, after the first query.
 const WARM_QUERIES: usize = 8;
@@ -75,6 +76,8 @@ pub enum Line {
     Speed(Speed),
     /// The end of [`What::Check`].
     Check(Check),
+    /// The end of [`serve_peak`].
+    Peak(Peak),
     /// It could not go on.
     Failed(String),
 }
@@ -136,18 +139,41 @@ pub fn serve(
     settings: impl FnOnce(&Task) -> Result<Settings>,
     job: Job<'_>,
 ) -> Result<()> {
-    let mut say = |line: &Line| -> Result<()> {
-        let mut json = serde_json::to_vec(line).map_err(|e| Error::bug(format!("a line has no JSON form: {e}")))?;
-        json.push(b'\n');
-        output(&json)
-    };
-    match work(input, &mut say, settings, job) {
-        Ok(last) => say(&last),
-        Err(error) => say(&Line::Failed(match error.hint_text() {
-            Some(hint) => format!("{error} ({hint})"),
-            None => error.to_string(),
-        })),
-    }
+    let mut say = |line: &Line| output(&written(line)?);
+    let last = work(input, &mut say, settings, job).unwrap_or_else(|error| failed(&error));
+    say(&last)
+}
+
+/// Measures this machine's peak with each of the numbers of threads that are the first line of `input`, and answers as [`serve`] does.
+pub fn serve_peak(input: impl Read + Send + 'static, output: &mut dyn FnMut(&[u8]) -> Result<()>, job: Job<'_>) -> Result<()> {
+    let mut input = std::io::BufReader::new(input);
+    let found = line(&mut input).and_then(|threads: Vec<usize>| {
+        end_with(input)?;
+        peak::measure(&threads, job)
+    });
+    output(&written(&found.map_or_else(|error| failed(&error), Line::Peak))?)
+}
+
+fn written(line: &Line) -> Result<Vec<u8>> {
+    let mut json = serde_json::to_vec(line).map_err(|e| Error::bug(format!("a line has no JSON form: {e}")))?;
+    json.push(b'\n');
+    Ok(json)
+}
+
+fn failed(error: &Error) -> Line {
+    Line::Failed(match error.hint_text() {
+        Some(hint) => format!("{error} ({hint})"),
+        None => error.to_string(),
+    })
+}
+
+/// Ends this process with its input: the other side holds its end open as long as it lives, and nothing is left running without it.
+fn end_with(mut input: impl Read + Send + 'static) -> Result<()> {
+    threads::start("wait for the end of the input", move || {
+        let _ = input.read_to_end(&mut Vec::new());
+        usage::end_now();
+    })?;
+    Ok(())
 }
 
 fn work(
@@ -176,12 +202,7 @@ fn work(
         first_query_ms,
     }))?;
     let texts: Texts = line(&mut input)?;
-    // The other side holds its end open as long as it lives: nothing is left running without it.
-    let watching = std::thread::Builder::new().spawn(move || {
-        let _ = input.read_to_end(&mut Vec::new());
-        usage::end_now();
-    });
-    watching.map_err(|e| Error::failed(format!("the thread that waits for the end cannot be started: {e}")))?;
+    end_with(input)?;
     match &task.what {
         What::Speed => {
             let model = Model::open_with(&settings.folder, &settings.options)?;

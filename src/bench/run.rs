@@ -10,7 +10,6 @@ use crate::bench::corpus::Corpus;
 use crate::bench::matrix::references;
 use crate::bench::measure::{Check, First, Speed, Task, Texts, What};
 use crate::bench::parity::cosine;
-use crate::bench::peak;
 use crate::bench::result::{Asked, BenchResult, Cell, Change, FORMAT, Latency, Measured, Parity, Peak, Pins, Quality, QualitySet, Spread};
 use crate::bench::spread::median;
 use crate::bench::usage::{self, Watch};
@@ -29,6 +28,8 @@ pub const SAMPLE: usize = 64;
 const OTHERS: f64 = 0.05;
 /// How far the rounds' rates may lie apart, over their median.
 const WIDTH: f64 = 0.15;
+/// How long the process that measures the peak may say nothing, at least: it is done within a second for each number of threads.
+const PEAK_SILENCE: Duration = Duration::from_secs(60);
 /// Rounds below which nothing can be said of noise.
 const FEW_ROUNDS: usize = 3;
 
@@ -64,6 +65,18 @@ pub struct QualityPlan {
     pub set: QualitySet,
 }
 
+/// What a process is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A cell: [`serve`](crate::bench::measure::serve).
+    Cell,
+    /// The machine's peak: [`serve_peak`](crate::bench::measure::serve_peak).
+    Peak,
+}
+
+/// Makes the process of a role.
+pub type Processes<'a> = &'a dyn Fn(Role) -> Result<Command>;
+
 /// What the rounds of one cell brought.
 #[derive(Default)]
 struct Gathered {
@@ -94,17 +107,17 @@ impl Asked {
     }
 }
 
-/// Runs every round. `command` makes the process of a cell. What fails in a cell fails that cell; a stop keeps every whole round.
+/// Runs every round in the processes that `command` makes. What fails in a cell fails that cell; a stop keeps every whole round.
 ///
 /// # Errors
 /// [`ErrorKind::Interrupted`] if it was stopped before any cell had a round.
-pub fn run(plan: &Plan, command: &dyn Fn() -> Result<Command>, job: Job<'_>) -> Result<BenchResult> {
+pub fn run(plan: &Plan, command: Processes<'_>, job: Job<'_>) -> Result<BenchResult> {
     let watch = Watch::begin();
     let mut threads: Vec<usize> = plan.cells.iter().map(|cell| cell.threads).collect();
     threads.sort_unstable();
     threads.dedup();
     job.progress.note("measuring this machine's peak");
-    let mut peak = peak::measure(&threads, job)?;
+    let mut peak = measure_peak(plan, &threads, command, job)?;
     let mut gathered: Vec<Gathered> = plan.cells.iter().map(|_| Gathered::default()).collect();
     let mut checks = BTreeMap::new();
     let mut interrupted = match all_checks(plan, command, &mut checks, &mut gathered, job) {
@@ -124,15 +137,24 @@ pub fn run(plan: &Plan, command: &dyn Fn() -> Result<Command>, job: Job<'_>) -> 
     }
     let others = watch.others();
     if !interrupted {
-        // The greater one counts: whatever disturbed it made it smaller.
-        peak = peak.or_greater(&peak::measure(&threads, Job::silent())?);
+        // The greater one counts: whatever disturbed it made it smaller. Without a second one there is still the first.
+        match measure_peak(plan, &threads, command, Job::silent()) {
+            Ok(second) => peak = peak.or_greater(&second),
+            Err(error) => job.progress.note(&error.to_string()),
+        }
     }
     assemble(plan, gathered, &checks, peak, interrupted, others)
 }
 
+/// In a process of its own, for it must be able to fail: without memory for its threads it may die or stand still.
+fn measure_peak(plan: &Plan, threads: &[usize], command: Processes<'_>, job: Job<'_>) -> Result<Peak> {
+    let measured = child::peak(&mut command(Role::Peak)?, threads, plan.silence.max(PEAK_SILENCE), job)?;
+    measured.map_err(|reason| Error::failed(format!("this machine's peak cannot be measured: {reason}")))
+}
+
 fn all_checks<'a>(
     plan: &'a Plan,
-    command: &dyn Fn() -> Result<Command>,
+    command: Processes<'_>,
     checks: &mut BTreeMap<Engine<'a>, Check>,
     gathered: &mut [Gathered],
     job: Job<'_>,
@@ -173,7 +195,7 @@ fn all_checks<'a>(
 }
 
 /// A B C, A B C, ...: what slows the machine down for a while slows all of them.
-fn all_rounds(plan: &Plan, command: &dyn Fn() -> Result<Command>, gathered: &mut [Gathered], job: Job<'_>) -> Result<()> {
+fn all_rounds(plan: &Plan, command: Processes<'_>, gathered: &mut [Gathered], job: Job<'_>) -> Result<()> {
     let texts = Texts { queries: plan.corpus.queries(plan.pins.queries), texts: plan.corpus.texts.clone() };
     job.progress.begin("measuring", Some((plan.rounds * plan.cells.len()) as u64), "runs");
     for _ in 0..plan.rounds {
@@ -199,18 +221,11 @@ fn all_rounds(plan: &Plan, command: &dyn Fn() -> Result<Command>, gathered: &mut
     Ok(())
 }
 
-fn one(
-    plan: &Plan,
-    asked: &Asked,
-    what: What,
-    texts: &Texts,
-    command: &dyn Fn() -> Result<Command>,
-    job: Job<'_>,
-) -> Result<Result<Brought, String>> {
+fn one(plan: &Plan, asked: &Asked, what: What, texts: &Texts, command: Processes<'_>, job: Job<'_>) -> Result<Result<Brought, String>> {
     let project = plan.project_model.as_deref() == Some(&asked.model);
     let first_query = plan.corpus.queries(1).concat();
     let task = Task { asked: asked.clone(), project, first_query, what };
-    let brought = child::run(&mut command()?, &task, texts, plan.silence, job)?;
+    let brought = child::run(&mut command(Role::Cell)?, &task, texts, plan.silence, job)?;
     // Every figure is of the model that was asked for: one that was replaced meanwhile is another.
     Ok(brought.and_then(|brought| match plan.pins.models.iter().find(|pins| pins.name == asked.model) {
         Some(pins) if pins.identity != brought.first.model_sha256 => Err("the model's files were changed while the benchmark ran".into()),

@@ -19,7 +19,7 @@ use crate::bench::matrix::{Cells, Matrix, Mix};
 use crate::bench::measure;
 use crate::bench::report;
 use crate::bench::result::{Asked, BenchResult, Pins, QualityPins, QualitySet};
-use crate::bench::run::{self, Plan, QUERIES, QualityPlan};
+use crate::bench::run::{self, Plan, QUERIES, QualityPlan, Role};
 use crate::cli::pins::{self, Depth};
 use crate::cli::project::Project;
 use crate::cli::setup::{self, Overrides};
@@ -72,6 +72,9 @@ enum Command {
     /// What `bench` starts for each cell; reads its task from standard input.
     #[command(hide = true)]
     Cell,
+    /// What `bench` starts to measure this machine's peak; reads numbers of threads from standard input.
+    #[command(hide = true)]
+    Peak,
 }
 
 /// What is combined. A list may be written with commas, or the option given again.
@@ -123,6 +126,7 @@ pub(super) struct Common {
 pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     match arguments.command {
         Some(Command::Cell) => cell::run(context),
+        Some(Command::Peak) => cell::run_peak(context),
         Some(Command::Compare(arguments)) => compare::run(context, &arguments),
         Some(Command::Recipe(arguments)) => again::run(context, &arguments),
         None => measure(context, &arguments),
@@ -156,7 +160,7 @@ fn measure(context: &Context, arguments: &Arguments) -> Result<()> {
     let rounds = arguments.rounds.map(|n| n as usize).or(recipe.rounds).unwrap_or(ROUNDS);
     let queries = arguments.queries.map(|n| n as usize).or(recipe.queries).unwrap_or(QUERIES);
     let plan = place.plan(asked, corpus, quality, (rounds, queries), arguments.common.timeout, job)?;
-    let result = run::run(&plan, &|| process(&place.root), job)?;
+    let result = run::run(&plan, &|role| process(&place.root, role), job)?;
     // Shown first: what took minutes is not lost with a file that cannot be written.
     context.report.result(&result, |style| table::text(&result, style))?;
     arguments.common.write(&result)?;
@@ -211,11 +215,14 @@ impl Common {
     }
 }
 
-/// This program, as the process of a cell.
-fn process(root: &Path) -> Result<Process> {
+/// This program, in a role.
+fn process(root: &Path, role: Role) -> Result<Process> {
     let program = std::env::current_exe().map_err(|e| Error::failed(format!("this program's own file cannot be found: {e}")))?;
     let mut command = Process::new(program);
-    command.args(["bench", "cell", "--project"]).arg(root);
+    match role {
+        Role::Cell => command.args(["bench", "cell", "--project"]).arg(root),
+        Role::Peak => command.args(["bench", "peak"]),
+    };
     Ok(command)
 }
 

@@ -777,15 +777,15 @@ fn help_of_bench() {
           --output <FILE>        Write the result as JSON to this file too
           --markdown <FILE>      Write it as Markdown to this file too
           --html <FILE>          Write it as one HTML page with charts to this file too
-          --rounds <N>           Rounds after the warm-up [default: 5]
       -C, --project <DIR>        Work on the project in this folder instead of the one around the
                                  current folder
-          --queries <N>          Queries that are asked one by one in each round [default: 200]
+          --rounds <N>           Rounds after the warm-up [default: 5]
           --json                 Write machine-readable JSON to standard output, and errors as JSON to
                                  standard error
+          --queries <N>          Queries that are asked one by one in each round [default: 200]
+      -q, --quiet                Say nothing but results and errors
           --quality-queries <N>  Ask only the first N queries of the labelled set; all of its documents
                                  are embedded
-      -q, --quiet                Say nothing but results and errors
       -h, --help                 Print help
     ");
     snap!(Place::new().run(["bench", "compare", "--help"]), @r#"

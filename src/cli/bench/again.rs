@@ -64,7 +64,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
             .at(arguments.common.quality.clone().unwrap_or_default())
             .hint("get the same version of the set"));
     }
-    let here = run::run(&plan, &|| process(&place.root), job)?;
+    let here = run::run(&plan, &|role| process(&place.root, role), job)?;
     arguments.common.write(&here)?;
     if here.interrupted {
         return Err(Error::interrupted());

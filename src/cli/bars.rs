@@ -1,13 +1,11 @@
 //! Progress on standard error: a bar with rate and remaining time on a terminal, plain lines elsewhere.
 
-#![allow(clippy::print_stderr)]
-
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::report::count;
+use crate::cli::report::{count, say};
 use crate::progress::Progress;
 
 /// Stages shorter than this are not worth a plain line of their own.
@@ -71,13 +69,8 @@ impl Progress for Bars {
                 None if stage.told.elapsed() >= PLAIN_INTERVAL => {
                     stage.told = Instant::now();
                     let total = stage.total.map(|total| format!(" of {}", count(total))).unwrap_or_default();
-                    eprintln!(
-                        "{}: {}{total} {} after {:.0} s",
-                        stage.label,
-                        count(stage.done),
-                        stage.unit,
-                        stage.started.elapsed().as_secs_f64()
-                    );
+                    let seconds = stage.started.elapsed().as_secs_f64();
+                    say(format_args!("{}: {}{total} {} after {seconds:.0} s", stage.label, count(stage.done), stage.unit));
                 }
                 None => {}
             }
@@ -92,18 +85,19 @@ impl Progress for Bars {
             }
             let elapsed = stage.started.elapsed();
             if !summary.is_empty() {
-                eprintln!("{}: {summary}", stage.label);
+                say(format_args!("{}: {summary}", stage.label));
             } else if elapsed >= WORTH_A_LINE && stage.done > 0 {
                 let seconds = elapsed.as_secs_f64();
-                eprintln!("{}: {} {} in {seconds:.1} s ({:.0}/s)", stage.label, count(stage.done), stage.unit, stage.done as f64 / seconds);
+                let rate = stage.done as f64 / seconds;
+                say(format_args!("{}: {} {} in {seconds:.1} s ({rate:.0}/s)", stage.label, count(stage.done), stage.unit));
             }
         });
     }
 
     fn note(&self, text: &str) {
         self.with(|stage| match stage.as_ref().and_then(|stage| stage.bar.as_ref()) {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| say(text)),
+            None => say(text),
         });
     }
 }

@@ -1,7 +1,6 @@
 //! The only place that prints and picks exit codes: results to standard output, talk and errors to standard error.
 
-#![allow(clippy::print_stderr)]
-
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -58,9 +57,15 @@ impl Report {
     /// Something for people to read beside the result, unless quiet.
     pub fn note(&self, text: &str) {
         if !self.quiet && !self.json {
-            eprintln!("{text}");
+            say(text);
         }
     }
+}
+
+/// A line of talk. Where standard error takes none (a full disk, a reader that is gone) there is nobody to tell so, and the work goes on:
+/// `eprintln!` would panic, in whatever thread it is.
+pub(super) fn say(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 fn output_error(error: io::Error) -> Error {
@@ -130,11 +135,11 @@ pub(super) fn stop_on_signals(cancel: &Cancel) {
         }
         cancel.raise();
         if io::stderr().is_terminal() {
-            eprintln!("\nstopping; what is finished is kept (once more to stop at once)");
+            say("\nstopping; what is finished is kept (once more to stop at once)");
         }
     });
     if let Err(error) = set {
-        eprintln!("warning: Ctrl-C will end the process at once: {error}");
+        say(format_args!("warning: Ctrl-C will end the process at once: {error}"));
     }
 }
 
@@ -157,14 +162,14 @@ fn print_error(error: &Error, json: bool) {
         let value = json!({ "error": {
             "kind": error.kind().name(), "message": error.message(), "place": place, "hint": error.hint_text(),
         }});
-        eprintln!("{value}");
+        say(value);
     } else {
         // Paths and the words of others may hold what a terminal would obey.
         for line in format!("error: {error}").lines() {
-            eprintln!("{}", printable(line));
+            say(printable(line));
         }
         if let Some(hint) = error.hint_text() {
-            eprintln!("hint: {}", printable(hint));
+            say(format_args!("hint: {}", printable(hint)));
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::sync_channel;
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::ScopedJoinHandle;
 
 use super::codes::{Codes, metric_name};
 use super::manifest::VERSION;
@@ -11,6 +12,7 @@ use super::{EXACT_LIMIT, Expected, Index, Manifest, Source, is_beyond_use, keys,
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
 use crate::progress::Job;
+use crate::threads::start_in;
 
 /// Threads that insert at most; USearch locks single nodes, so more of them mostly wait.
 const MAX_BUILD_THREADS: usize = 8;
@@ -209,7 +211,14 @@ fn mixed(key: u64) -> u64 {
 }
 
 /// Adds the vectors of `keys`: with one thread in their order, with several nearly so, while the caller's thread reads.
-fn insert<S: Source + ?Sized>(codes: &Codes, made_from: &Expected, vectors: &S, keys: &[u64], threads: usize, job: Job<'_>) -> Result<()> {
+pub(super) fn insert<S: Source + ?Sized>(
+    codes: &Codes,
+    made_from: &Expected,
+    vectors: &S,
+    keys: &[u64],
+    threads: usize,
+    job: Job<'_>,
+) -> Result<()> {
     let mut read = 0;
     if threads <= 1 {
         vectors.read(keys, &mut |key, vector| {
@@ -225,10 +234,7 @@ fn insert<S: Source + ?Sized>(codes: &Codes, made_from: &Expected, vectors: &S, 
         return complete(read, keys.len());
     }
     let (failed, stop) = (Mutex::new(None), AtomicBool::new(false));
-    // What is read waits for a thread, not for memory.
-    let (send, receive) = sync_channel::<Lot>(2 * threads);
-    let receive = Mutex::new(receive);
-    let work = || {
+    let work = |receive: Arc<Mutex<Receiver<Lot>>>| {
         loop {
             // A lock that a panic poisoned guards a channel that is whole.
             let next = receive.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -246,11 +252,20 @@ fn insert<S: Source + ?Sized>(codes: &Codes, made_from: &Expected, vectors: &S, 
         }
     };
     let outcome = std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(work);
-        }
+        // What is read waits for a thread, not for memory. The receiver is the threads': once none of them is left, nothing can be sent.
+        let (send, receive) = sync_channel::<Lot>(2 * threads);
+        let receive = Arc::new(Mutex::new(receive));
+        let hands: Vec<ScopedJoinHandle<'_, ()>> = (0..threads)
+            .map(|_| {
+                let receive = receive.clone();
+                start_in(scope, "build the index", move || work(receive))
+            })
+            .collect::<Result<_>>()?;
+        drop(receive);
+        // One that ends while there is something to do has panicked, and said so.
+        let broken = || Error::bug("a thread that builds the index ended early");
         let mut lot = Lot::default();
-        let outcome = vectors.read(keys, &mut |key, vector| {
+        let mut outcome = vectors.read(keys, &mut |key, vector| {
             check(made_from, key, vector)?;
             lot.keys.push(key);
             lot.numbers.extend_from_slice(vector);
@@ -260,16 +275,20 @@ fn insert<S: Source + ?Sized>(codes: &Codes, made_from: &Expected, vectors: &S, 
                 if stop.load(Ordering::Relaxed) {
                     return Err(Error::failed("the index cannot be built"));
                 }
-                // The receiver lives as long as this function.
-                let _ = send.send(std::mem::take(&mut lot));
+                if hands.iter().any(ScopedJoinHandle::is_finished) {
+                    return Err(broken());
+                }
+                return send.send(std::mem::take(&mut lot)).map_err(|_| broken());
             }
             Ok(())
         });
         if outcome.is_ok() {
-            let _ = send.send(lot);
+            outcome = send.send(lot).map_err(|_| broken());
         }
         drop(send);
-        outcome
+        // Each is waited for here: the scope itself would pass a panic on.
+        let panicked = hands.into_iter().map(ScopedJoinHandle::join).filter(Result::is_err).count();
+        outcome.and(if panicked == 0 { Ok(()) } else { Err(broken()) })
     });
     match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::sync::mpsc::channel;
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::metrics::random::SplitMix64;
-use crate::progress::{Cancel, Job, Silent};
+use crate::progress::{Cancel, Job, Progress, Silent};
+use crate::threads::tests::with_only;
 
 type Items = Vec<(u64, Vec<f32>)>;
 
@@ -307,6 +310,47 @@ fn a_small_change_is_patched_and_a_large_one_rebuilt() {
     assert_eq!((change, index.len(), index.manifest().patched), (Change::Rebuilt, 1860, 0));
     let other = Expected { projection_sha256: Some("p".to_owned()), ..facts(32, "c") };
     assert_eq!(Index::update(&place.path, &other, &borrowed(&fewer), Job::silent()).expect("updated").1, Change::Rebuilt);
+}
+
+/// Inserts with two threads, many times what may wait for them.
+fn insert_with_two(job: Job<'_>) -> Result<()> {
+    let items = scattered(4000, 8, 11);
+    let keys: Vec<u64> = items.iter().map(|(key, _)| *key).collect();
+    let codes = new_codes(8, Scalar::F32)?;
+    reserve(&codes.native, keys.len())?;
+    build::insert(&codes, &facts(8, "a"), &borrowed(&items), &keys, 2, job)
+}
+
+/// The threads that insert report what they did, and may panic in it. When none is left nothing takes what is read: that must not be waited
+/// for.
+#[test]
+fn threads_that_panic_end_the_build_with_an_error() {
+    struct Broken(ThreadId);
+    impl Progress for Broken {
+        fn begin(&self, _: &str, _: Option<u64>, _: &'static str) {}
+        fn advance(&self, _: u64) {
+            assert!(std::thread::current().id() == self.0, "nobody reads this");
+        }
+        fn end(&self, _: &str) {}
+        fn note(&self, _: &str) {}
+    }
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        let broken = Broken(std::thread::current().id());
+        tell.send(insert_with_two(Job::new(&broken, &Cancel::default())))
+    });
+    let outcome = told.recv_timeout(Duration::from_secs(60)).expect("the build stands still");
+    let error = outcome.expect_err("both threads panicked");
+    assert_eq!((error.kind(), error.message()), (ErrorKind::Bug, "a thread that builds the index ended early"));
+}
+
+#[test]
+fn a_build_without_threads_is_an_error() {
+    insert_with_two(Job::silent()).expect("two threads");
+    for left in 0..2 {
+        let error = with_only(left, || insert_with_two(Job::silent())).expect_err("too few threads");
+        assert!(error.message().starts_with("a thread cannot be started to build the index: "), "{error}");
+    }
 }
 
 #[test]

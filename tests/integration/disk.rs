@@ -109,3 +109,20 @@ fn a_model_on_a_full_disk() {
     assert!(!place.path("cache/models/mine").exists());
     assert_eq!(place.left_behind(), Vec::<PathBuf>::new());
 }
+
+/// What cannot be said is not said, and changes nothing else. (A log on a full disk; nobody is left to tell.)
+#[cfg(target_os = "linux")]
+#[test]
+fn talk_on_a_full_disk() {
+    let place = Place::new();
+    let mute = |place: &Place, arguments: &str| place.shell(&format!("exec \"$PATINA\" {arguments} 2>/dev/full"));
+    for arguments in ["status", "--json status", "no-such-command", "--json no-such-command"] {
+        assert_eq!((mute(&place, arguments).code, place.run(arguments.split(' ')).code), (2, 2), "{arguments}");
+    }
+    let place = Place::tiny_oxidized();
+    mute(&place, "status").success();
+    // A note, and what each stage has done.
+    place.tamper(".patina/data/embeddings/model/base.usearch");
+    assert!(!mute(&place, "oxidize").success().out.is_empty());
+    place.run(["scry", "cache"]).success();
+}

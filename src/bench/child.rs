@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,9 @@ use crate::threads::start;
 
 /// How often a stop is looked for.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// How long a process that has closed its output may take to end, and then its last words to come: what it has started may hold their pipe.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Bytes of a process's last words that are kept.
 const LAST_WORDS: usize = 2000;
@@ -114,7 +118,7 @@ const UNASKED: &str = "the process answered what it was not asked";
 struct Talk {
     running: Running,
     lines: Receiver<Heard>,
-    words: Option<thread::JoinHandle<String>>,
+    words: Option<Words>,
     /// Its input, held open until the end: its closing tells the process that nobody waits for it any more.
     _held: Option<Sender<()>>,
     begun: Instant,
@@ -161,14 +165,45 @@ impl Talk {
                 Err(RecvTimeoutError::Timeout) => {
                     return Ok(Err(format!("the process said nothing for {:.0} s and was ended", silence.as_secs_f64())));
                 }
-                Ok((_, Err(_))) | Err(RecvTimeoutError::Disconnected) => {
-                    let status = self.running.child.wait();
-                    let words = self.words.take().and_then(|words| words.join().ok()).unwrap_or_default();
-                    return Ok(Err(ended(status.ok(), &words)));
-                }
+                // It may live on, and is ended with this value.
+                Ok((_, Err(error))) => return Ok(Err(format!("{NO_ANSWER}: {error}"))),
+                Err(RecvTimeoutError::Disconnected) => return self.last(job).map(Err),
             };
-            return Ok(serde_json::from_str(&line).map_err(|_| format!("the process wrote what is no answer: {line:.80}")));
+            return Ok(serde_json::from_str(&line).map_err(|_| format!("{NO_ANSWER}: {line:.80}")));
         }
+    }
+
+    /// How it ended, after its output did.
+    fn last(&mut self, job: Job<'_>) -> Result<String> {
+        let until = Instant::now() + GRACE;
+        let status = loop {
+            job.check()?;
+            match self.running.child.try_wait() {
+                Ok(Some(status)) => break Some(status),
+                Ok(None) if Instant::now() < until => thread::sleep(LOOK),
+                Ok(None) => return Ok("the process closed its output and was ended".to_owned()),
+                Err(_) => break None,
+            }
+        };
+        let words = self.words.take().map(|words| words.within(GRACE)).unwrap_or_default();
+        Ok(ended(status, &words))
+    }
+}
+
+const NO_ANSWER: &str = "the process wrote what is no answer";
+
+/// What a process wrote to its error stream last.
+struct Words {
+    kept: Arc<Mutex<Vec<u8>>>,
+    /// Closed at the stream's end.
+    over: Receiver<()>,
+}
+
+impl Words {
+    /// All of them, or what came in this time.
+    fn within(self, time: Duration) -> String {
+        let _ = self.over.recv_timeout(time);
+        String::from_utf8_lossy(&self.kept.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 }
 
@@ -207,18 +242,22 @@ fn listen(output: impl Read + Send + 'static) -> Result<Receiver<Heard>> {
     Ok(heard)
 }
 
-fn last_words(errors: impl Read + Send + 'static) -> Result<thread::JoinHandle<String>> {
+fn last_words(errors: impl Read + Send + 'static) -> Result<Words> {
+    let (end, over) = channel::<()>();
+    let words = Words { kept: Arc::default(), over };
+    let kept = words.kept.clone();
     start("listen to a process", move || {
-        let mut kept = Vec::new();
+        let _end = end;
         let mut reader = BufReader::new(errors);
         let mut block = [0; 4096];
         while let Ok(n @ 1..) = reader.read(&mut block) {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             kept.extend_from_slice(&block[..n]);
             let surplus = kept.len().saturating_sub(LAST_WORDS);
             kept.drain(..surplus);
         }
-        String::from_utf8_lossy(&kept).into_owned()
-    })
+    })?;
+    Ok(words)
 }
 
 /// Why a process ended without an answer.
@@ -282,6 +321,31 @@ mod tests {
         assert!(reason("echo garbage").starts_with("the process wrote what is no answer: garbage"));
         let silent = shell("sleep 30", Duration::from_millis(300)).expect("not interrupted").expect_err("too slow");
         assert!(silent.starts_with("the process said nothing for 0 s"), "{silent}");
+    }
+
+    /// Whatever it does, a process that gives no answer is not waited for longer than it must be.
+    #[test]
+    fn a_process_that_lives_on_is_not_waited_for() {
+        let begun = Instant::now();
+        // Its input stays open, on which it may live.
+        assert!(reason("printf '\\377\\n'; exec sleep 60").starts_with("the process wrote what is no answer: "));
+        assert_eq!(reason("exec >&-; exec sleep 60"), "the process closed its output and was ended");
+        // What it has started holds its error stream.
+        let orphan = "sleep 40 >/dev/null & echo last >&2; exit 3";
+        assert_eq!(reason(orphan), "the process ended with exit code 3 and no answer: last");
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn ctrl_c_ends_a_process_that_has_closed_its_output() {
+        let (task, texts) = task();
+        let cancel = Cancel::default();
+        cancel.raise();
+        let mut talk = Talk::begin(Command::new("sh").args(["-c", "exec >&-; exec sleep 60"]), line_of(&(task, texts)).expect("a line"))
+            .expect("started")
+            .expect("a process");
+        let error = talk.last(Job::new(&Silent, &cancel)).expect_err("stopped");
+        assert_eq!(error.kind(), crate::error::ErrorKind::Interrupted);
     }
 
     #[test]

@@ -30,6 +30,7 @@ use super::turn;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
 use crate::progress::Job;
+use crate::threads::start_in;
 use answer::Listing;
 use client::{Ask, Client, Subject};
 use repository::{Kept, Repository};
@@ -83,8 +84,8 @@ pub fn fetch(cache: &Cache, reference: &ModelRef, settings: &HubSettings, job: J
     let client = Client::new(settings, job);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| client.watch(&done));
         let _done = WhenDropped(&done);
+        start_in(scope, "look for a stop", || client.watch(&done))?;
         bring(cache, hub, reference, &id, &client, job)
     })
 }
@@ -201,20 +202,24 @@ fn bring_all(repository: &Repository<'_>, names: &[String], job: Job<'_>) -> Res
     let queue = Mutex::new(VecDeque::from(queue));
     let first_error = Mutex::new(None);
     let done = Mutex::new(Vec::new());
+    let fail = |error: Error| {
+        first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        repository.client.halt();
+    };
+    let work = || {
+        loop {
+            let Some(next) = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else { return };
+            match repository.obtain(&next.name) {
+                Ok(kept) => done.lock().unwrap_or_else(PoisonError::into_inner).push(kept),
+                Err(error) => return fail(error),
+            }
+        }
+    };
     std::thread::scope(|scope| {
         for _ in 0..WORKERS.min(names.len()) {
-            scope.spawn(|| {
-                loop {
-                    let Some(next) = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else { return };
-                    match repository.obtain(&next.name) {
-                        Ok(kept) => done.lock().unwrap_or_else(PoisonError::into_inner).push(kept),
-                        Err(error) => {
-                            first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                            return repository.client.halt();
-                        }
-                    }
-                }
-            });
+            if let Err(error) = start_in(scope, "fetch files", work) {
+                return fail(error);
+            }
         }
     });
     if let Some(error) = first_error.into_inner().unwrap_or_else(PoisonError::into_inner) {
@@ -227,4 +232,22 @@ fn bring_all(repository: &Repository<'_>, names: &[String], job: Job<'_>) -> Res
     }
     kept.sort_by(|a, b| a.hashed.path.cmp(&b.hashed.path));
     Ok(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::threads::tests::with_only;
+
+    #[test]
+    fn a_fetch_without_threads_is_an_error_before_anybody_is_asked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = Cache::at(folder.path().join("cache")).with_hub(HubCache::at(folder.path().join("hub")));
+        // Nobody listens there.
+        let settings = HubSettings::from_variables(false, &|name| (name == "HF_ENDPOINT").then(|| "http://127.0.0.1:1".into()));
+        let (reference, settings) = (ModelRef::parse("me/mine").expect("a name"), settings.expect("settings"));
+        let error = with_only(0, || fetch(&cache, &reference, &settings, Job::silent())).expect_err("no thread");
+        assert!(error.message().starts_with("a thread cannot be started to look for a stop: "), "{error}");
+        assert!(error.hint_text().is_some());
+    }
 }

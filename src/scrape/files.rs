@@ -17,6 +17,7 @@ use super::{LeftOut, Options, Report, code, headings};
 use crate::error::{Error, Result};
 use crate::progress::Job;
 use crate::store::{Content, Kind, Known, Source, Stamp, Store};
+use crate::threads::start_in;
 
 /// What the keys of files begin with.
 const KEY: &str = "file:";
@@ -108,13 +109,13 @@ fn record<'a>(
             let (give, take) = sync_channel(1);
             hands.push(take);
             // The hands are dealt in turn, so that they are taken in the order of the files whoever is fast.
-            scope.spawn(move || {
+            start_in(scope, "read files", move || {
                 for hand in work.chunks(HAND).skip(first).step_by(threads) {
                     if give.send(hand.iter().map(|work| read(work, options)).collect()).is_err() {
                         return; // Whoever takes has stopped.
                     }
                 }
-            });
+            })?;
         }
         let mut pending = Pending { store, sources: Vec::new(), bytes: 0 };
         for (at, hand) in work.chunks(HAND).enumerate() {

@@ -4,6 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::threads::start_in;
+
 /// Only this many commits, the newest, are read.
 pub const MAX_COMMITS: usize = 100_000;
 
@@ -182,11 +184,16 @@ fn run(root: &Path, args: &[&str], input: Option<&[u8]>) -> Result<Vec<u8>, Fail
     let out = std::thread::scope(|scope| {
         if let (Some(mut stdin), Some(input)) = (stdin, input) {
             // git may end without reading all; what it says then is what counts. Dropping the pipe ends its input.
-            scope.spawn(move || drop(stdin.write_all(input)));
+            if let Err(error) = start_in(scope, "write to git", move || drop(stdin.write_all(input))) {
+                // It may have ended by itself in the meantime.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(Failure::Said(error.to_string()));
+            }
         }
-        child.wait_with_output()
+        child.wait_with_output().map_err(told)
     });
-    let out = out.map_err(told)?;
+    let out = out?;
     if out.status.success() {
         return Ok(out.stdout);
     }

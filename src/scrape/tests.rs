@@ -10,6 +10,7 @@ use super::*;
 use crate::error::ErrorKind;
 use crate::progress::{Cancel, Progress, Silent};
 use crate::store::Chunk;
+use crate::threads::tests::with_only;
 
 struct Project {
     folder: tempfile::TempDir,
@@ -408,6 +409,22 @@ fn thirty_files_make_pairs_and_thirty_one_do_not() {
     let large = chunks.iter().find(|c| c.title == "thirty-one").expect("chunk");
     assert!(large.text.ends_with("b29.txt\nand 1 more"), "{}", large.text);
     assert_eq!(store.commits().expect("commits").iter().map(|c| c.files.len()).max(), Some(31));
+}
+
+#[test]
+fn without_threads_files_are_an_error_and_git_says_so() {
+    let project = Project::git();
+    sample(&project);
+    project.commit("first");
+    let mut store = project.store();
+    let mut only = |left| with_only(left, || scrape(project.root(), &mut store, &Options::default(), Job::silent()));
+    let error = only(0).expect_err("no thread");
+    assert!(error.message().starts_with("a thread cannot be started to read files: "), "{error}");
+    // One for the few files there are, none to talk to git with.
+    let report = only(1).expect("without git");
+    assert_eq!(report.commits.added, 0);
+    assert!(report.notes.iter().any(|note| note.contains("a thread cannot be started to write to git")), "{:?}", report.notes);
+    assert_eq!(run(&project, &mut store, &Options::default()).commits.added, 1);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::{COMMAND, PYTHON_VARIABLE, Places};
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::progress::Job;
+use crate::threads::start;
 
 /// How often a running pip is looked at.
 const POLL: Duration = Duration::from_millis(50);
@@ -112,7 +113,7 @@ enum Failure {
     Start(std::io::Error),
     /// It took too long and was stopped.
     Timeout,
-    /// The user asked to stop.
+    /// It could not go on: the user asked to stop, or there was no thread to read it with.
     Stopped(Error),
 }
 
@@ -120,7 +121,11 @@ enum Failure {
 fn run(mut command: Command, timeout: Duration, job: Job<'_>) -> std::result::Result<(bool, String), Failure> {
     job.check().map_err(Failure::Stopped)?;
     let mut child = command.spawn().map_err(Failure::Start)?;
-    let said = child.stderr.take().map(|mut stderr| thread::spawn(move || tail(&mut stderr)));
+    let said = child.stderr.take().map(|mut stderr| start("read what pip says", move || tail(&mut stderr))).transpose();
+    let said = match said {
+        Ok(said) => said,
+        Err(error) => return Err(stop(&mut child, Failure::Stopped(error))),
+    };
     let started = Instant::now();
     let ended = loop {
         match child.try_wait() {

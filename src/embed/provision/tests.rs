@@ -8,6 +8,8 @@ use super::*;
 use crate::error::{ErrorKind, Result};
 use crate::fs;
 use crate::progress::{Cancel, Job, Silent};
+#[cfg(unix)]
+use crate::threads::tests::with_only;
 
 const HERE: Platform = Platform::LinuxX86_64;
 
@@ -469,6 +471,24 @@ fn an_interruption_stops_pip() {
     assert_eq!(error.kind(), ErrorKind::Interrupted);
     assert!(started.elapsed() < std::time::Duration::from_secs(30), "{:?}", started.elapsed());
     assert_eq!(machine.cached(), Vec::<String>::new());
+}
+
+/// Without a thread to read what it says, pip is not left running.
+#[cfg(unix)]
+#[test]
+fn pip_without_a_thread_is_stopped() {
+    let mut machine = Machine::new();
+    let library = elf(62, "the library");
+    machine.pin(&wheel_with(&library), &library);
+    let id = machine.path("id");
+    let version = format!("echo $$ >{}; exec sleep 60", id.display());
+    machine.places.pythons = vec![fake_python(&machine, "slow", &version, "exit 0")];
+    let error = with_only(0, || install(&Source::Pip, Some(HERE), &machine.places, Job::silent())).expect_err("no thread");
+    assert!(error.message().starts_with("a thread cannot be started to read what pip says: "), "{error:?}");
+    // It may have been stopped before it wrote its number.
+    let id = std::fs::read_to_string(&id).unwrap_or_default();
+    let lives = |id: &str| std::process::Command::new("kill").args(["-0", id]).output().is_ok_and(|ran| ran.status.success());
+    assert!(id.trim().is_empty() || !lives(id.trim()), "{id}");
 }
 
 #[test]

@@ -94,7 +94,7 @@ pub fn compare(a: &BenchResult, b: &BenchResult) -> Comparison {
     };
     let pairs: Vec<(&Cell, Cell)> = a.cells.iter().filter_map(|cell| Some((cell, find(b, &cell.asked)?))).collect();
     let mut cells: Vec<CellComparison> = pairs.iter().map(|(a, b)| cell(a, b)).collect();
-    let several = adjust(&mut cells, (a.rounds, b.rounds));
+    let several = adjust(&mut cells, fewest_rounds(&pairs));
     Comparison { test: format!("{TEST}; {several}"), differs: differs(a, b, &pairs), cells, only_a: lacks(a, b), only_b: lacks(b, a) }
 }
 
@@ -106,6 +106,15 @@ fn cell(a: &Cell, b: &Cell) -> CellComparison {
     };
     let reasons: Vec<String> = [failed("the first", a), failed("the second", b)].into_iter().flatten().collect();
     CellComparison { asked: a.asked.clone(), figures, failed: (!reasons.is_empty()).then(|| reasons.join("; ")) }
+}
+
+/// The fewest rounds of any cell of the first and of the second that is compared: what was run, which an interruption leaves below the plan.
+fn fewest_rounds(pairs: &[(&Cell, Cell)]) -> (usize, usize) {
+    let rounds = pairs.iter().filter_map(|(a, b)| {
+        let rounds = |cell: &Cell| cell.measured.as_ref().map(|measured| measured.texts_per_second.rounds.len());
+        rounds(a).zip(rounds(b))
+    });
+    rounds.reduce(|least, of| (least.0.min(of.0), least.1.min(of.1))).unwrap_or_default()
 }
 
 /// Of many figures some differ by chance. Where the rounds could show a single one beyond that, each must (Holm 1979); where they are too
@@ -346,6 +355,23 @@ pub(super) mod tests {
         let found = compare(&result(&seven, 0.64), &shifted);
         let texts = found.cells[0].figures.iter().find(|compared| compared.figure == "texts_per_second").expect("texts");
         assert!(texts.p.expect("p") < 0.05 && texts.adjusted.expect("of all") >= 0.05 && texts.verdict == Verdict::Same, "{texts:?}");
+    }
+
+    /// Two runs of which many rounds were planned, and which were stopped after four.
+    #[test]
+    fn the_rounds_that_were_run_decide_and_not_those_that_were_planned() {
+        let stopped = |rates: &[f64]| BenchResult { rounds: 100, interrupted: true, ..result(rates, 0.64) };
+        let found = compare(&stopped(&[50.0, 51.0, 49.0, 50.5]), &stopped(&[60.0, 61.0, 59.0, 60.5]));
+        assert_eq!(verdict(&found, "texts_per_second"), Verdict::Better, "{}", found.test);
+        assert!(found.test.contains("4 and 4 rounds are too few"), "{}", found.test);
+        // The cell with the fewest decides for all, for one test is of all of them.
+        let two = |few: &[f64]| {
+            let (mut both, mut other) = (stopped(&[50.0, 51.0, 49.0, 50.5, 50.1, 50.2, 50.3, 50.4]), stopped(few).cells.remove(0));
+            other.asked.threads = 1;
+            both.cells.push(other);
+            both
+        };
+        assert!(compare(&two(&[1.0; 4]), &two(&[1.0; 5])).test.contains("4 and 5 rounds are too few"));
     }
 
     #[test]

@@ -232,6 +232,7 @@ fn differs(a: &BenchResult, b: &BenchResult, pairs: &[(&Cell, Cell)]) -> Vec<Dif
     };
     push("quality set", set(a), set(b));
     push("rounds", a.rounds.to_string(), b.rounds.to_string());
+    push("queries", a.pins.single_queries().to_string(), b.pins.single_queries().to_string());
     push("whole", (!a.interrupted).to_string(), (!b.interrupted).to_string());
     for (a, b) in pairs {
         if let (Some(x), Some(y)) = (&a.measured, &b.measured) {
@@ -380,13 +381,17 @@ pub(super) mod tests {
         let mut b = result(&[1.0; 5], 0.6);
         b.machine.instruction_set.push("avx512f".into());
         b.corpus.sha256 = "d".repeat(64);
+        b.pins.queries = 50;
         b.cells[0].measured.as_mut().expect("measured").runtime_version = "1.32.0".into();
         let mut other = b.cells[0].clone();
         other.asked.threads = 1;
         b.cells.push(other);
         let found = compare(&a, &b);
         let what: Vec<&str> = found.differs.iter().map(|differs| differs.what.as_str()).collect();
-        assert_eq!(what, ["machine", "corpus", "version of onnx"]);
+        assert_eq!(what, ["machine", "corpus", "queries", "version of onnx"]);
+        assert_eq!((found.differs[2].a.as_str(), found.differs[2].b.as_str()), ("200", "50"), "an older result had the usual number");
+        b.pins.queries = 200;
+        assert!(compare(&a, &b).differs.iter().all(|differs| differs.what != "queries"));
         assert_eq!((found.only_a.len(), found.only_b.len(), found.only_b[0].threads), (0, 1, 1));
         b.cells[0].measured = None;
         b.cells[0].failed = Some("no memory".into());

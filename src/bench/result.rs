@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bench::run::QUERIES;
 use crate::bench::spread::number;
 use crate::recipe::lock::{Machine, ModelPins, Versions};
 
@@ -43,7 +44,7 @@ pub struct BenchResult {
 pub struct Pins {
     /// Of every interval.
     pub seed: u64,
-    /// Single queries of one round.
+    /// Single queries of one round; 0 in a result from before there were pins. See [`Pins::single_queries`].
     pub queries: usize,
     /// Every model as the lockfile pins it, in the order of the cells.
     pub models: Vec<ModelPins>,
@@ -51,6 +52,13 @@ pub struct Pins {
     pub versions: Option<Versions>,
     /// The files of the labelled set.
     pub quality: Option<QualityPins>,
+}
+
+impl Pins {
+    /// Single queries of one round: before they were pinned, there was one number of them.
+    pub fn single_queries(&self) -> usize {
+        if self.queries == 0 { QUERIES } else { self.queries }
+    }
 }
 
 /// The files of a labelled set, and how much of it was asked.

@@ -17,7 +17,7 @@ pub use bootstrap::{
     Interval, LEVEL, RESAMPLES, bootstrap_difference, bootstrap_difference_by_group, bootstrap_mean, bootstrap_mean_by_group,
 };
 pub use correlation::{average_ranks, bootstrap_correlations, pearson, spearman};
-pub use rank_sum::rank_sum;
+pub use rank_sum::{rank_sum, rank_sum_below};
 
 /// The judgements of one query: the grade of each judged document; 0 means judged and not relevant.
 pub type Judgements<D> = BTreeMap<D, u32>;

@@ -128,9 +128,13 @@ fn adjust(cells: &mut [CellComparison], (rounds_a, rounds_b): (usize, usize)) ->
         return "one figure at most was tested".to_owned();
     }
     if !enough(rounds_a, rounds_b) {
-        let chance = count as f64 * SIGNIFICANCE;
+        // The level itself only a test of many values comes near to.
+        let chance = count as f64 * metrics::rank_sum_below(SIGNIFICANCE, rounds_a, rounds_b);
         let advised = (rounds_a.min(rounds_b) + 1..=MOST_ADVISED).find(|&rounds| enough(rounds, rounds));
         let advice = advised.map(|rounds| format!("; {rounds} rounds on each side would do")).unwrap_or_default();
+        if chance == 0.0 {
+            return format!("{count} figures were tested, and none could differ: {rounds_a} and {rounds_b} rounds are too few{advice}");
+        }
         return format!(
             "{count} figures were tested, of which {chance:.1} would differ by chance alone if they were independent: {rounds_a} and {rounds_b} \
              rounds are too few to tell a single one from that{advice}"
@@ -327,6 +331,7 @@ pub(super) mod tests {
         let few = compare(&result(&[1.0, 2.0, 3.0], 0.64), &result(&[10.0, 20.0, 30.0], 0.70));
         assert_eq!((verdict(&few, "texts_per_second"), verdict(&few, "quality.ndcg10")), (Verdict::Same, Verdict::Better));
         assert!(few.differs.is_empty());
+        assert!(few.test.contains("6 figures were tested, and none could differ: 3 and 3 rounds are too few; 5"), "{}", few.test);
     }
 
     /// What the rounds can tell decides how figures are judged, never what they found.
@@ -341,7 +346,7 @@ pub(super) mod tests {
         let few = compare(&result(&four, 0.64), &result(&faster(&four), 0.64));
         assert_eq!(verdict(&few, "texts_per_second"), Verdict::Better);
         assert!(few.cells[0].figures.iter().all(|compared| compared.adjusted.is_none()));
-        assert!(few.test.contains("6 figures were tested, of which 0.3 would differ by chance"), "{}", few.test);
+        assert!(few.test.contains("6 figures were tested, of which 0.2 would differ by chance"), "{}", few.test);
         assert!(few.test.contains("4 and 4 rounds are too few") && few.test.ends_with("5 rounds on each side would do"), "{}", few.test);
         let many = compare(&result(&seven, 0.64), &result(&faster(&seven), 0.64));
         assert_eq!((verdict(&many, "texts_per_second"), verdict(&many, "cold_start_ms")), (Verdict::Better, Verdict::Same));

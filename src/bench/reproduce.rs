@@ -42,6 +42,20 @@ pub struct CellReproduction {
     pub failed: Option<String>,
 }
 
+/// Whether the result's quality was measured again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum QualityCheck {
+    /// The result has none.
+    #[serde(rename = "none")]
+    None,
+    /// For every cell that was run and has one there.
+    #[serde(rename = "measured")]
+    Measured,
+    /// Not for every such cell: what is reproduced is the rest.
+    #[serde(rename = "not measured")]
+    NotMeasured,
+}
+
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reproduction {
@@ -49,8 +63,8 @@ pub struct Reproduction {
     pub reproduced: bool,
     /// Whether anything could be checked.
     pub judged: bool,
-    /// Whether the result has a quality that was not measured here.
-    pub quality_unchecked: bool,
+    /// What became of the result's quality.
+    pub quality: QualityCheck,
     /// How it was judged.
     pub rule: String,
     /// The cells that were run.
@@ -71,12 +85,15 @@ pub fn reproduce(there: &BenchResult, here: &BenchResult, left_out: Vec<String>)
     let sound =
         |cell: &CellReproduction| cell.failed.is_none() && cell.quality_reproduces != Some(false) && cell.parity_reproduces != Some(false);
     let judged = cells.iter().any(judged);
-    let quality_unchecked = here.cells.iter().any(|cell| {
-        let has = |cell: &Cell| cell.measured.as_ref().is_some_and(|measured| measured.quality.is_some());
-        !has(cell) && find(there, &cell.asked).is_some_and(|old| has(&old))
-    });
+    let has = |cell: &Cell| cell.measured.as_ref().is_some_and(|measured| measured.quality.is_some());
+    let with_quality: Vec<&Cell> = here.cells.iter().filter(|cell| find(there, &cell.asked).is_some_and(|old| has(&old))).collect();
+    let quality = match with_quality.as_slice() {
+        [] => QualityCheck::None,
+        cells if cells.iter().copied().all(has) => QualityCheck::Measured,
+        _ => QualityCheck::NotMeasured,
+    };
     let reproduced = judged && cells.iter().all(sound);
-    Reproduction { reproduced, judged, quality_unchecked, rule: RULE.to_owned(), cells, left_out }
+    Reproduction { reproduced, judged, quality, rule: RULE.to_owned(), cells, left_out }
 }
 
 fn one(there: &Cell, here: &Cell, ratio_there: &Option<f64>, ratio_here: &Option<f64>) -> CellReproduction {
@@ -153,7 +170,7 @@ mod tests {
         assert_eq!((found.reproduced, found.cells[0].failed.as_deref()), (false, Some("no memory")));
     }
 
-    /// A result that has quality and is run without it is not reproduced as a whole.
+    /// A result that has quality and is run without it is reproduced in what was checked, and that is said.
     #[test]
     fn what_was_not_checked_is_said() {
         let both = |quality: bool| {
@@ -167,16 +184,16 @@ mod tests {
             both
         };
         let found = reproduce(&both(true), &both(false), vec![]);
-        assert_eq!((found.reproduced, found.judged, found.quality_unchecked), (true, true, true), "parity alone");
+        assert_eq!((found.reproduced, found.judged, found.quality), (true, true, QualityCheck::NotMeasured), "parity alone");
         let found = reproduce(&both(true), &both(true), vec![]);
-        assert_eq!((found.reproduced, found.quality_unchecked), (true, false));
+        assert_eq!((found.reproduced, found.quality), (true, QualityCheck::Measured));
         let found = reproduce(&both(false), &both(false), vec![]);
-        assert_eq!((found.reproduced, found.quality_unchecked), (true, false), "there is none to check");
+        assert_eq!((found.reproduced, found.quality), (true, QualityCheck::None), "there is none to check");
         // A reference cell alone has nothing but quality.
         let mut bare = result(&[50.0; 5], 0.64);
         bare.cells[0].measured.as_mut().expect("measured").quality = None;
         let found = reproduce(&result(&[50.0; 5], 0.64), &bare, vec![]);
-        assert_eq!((found.reproduced, found.judged, found.quality_unchecked), (false, false, true));
+        assert_eq!((found.reproduced, found.judged, found.quality), (false, false, QualityCheck::NotMeasured));
     }
 
     #[test]

@@ -326,11 +326,13 @@ fn two_results_are_compared_and_one_is_run_again() {
     assert_eq!((&found["reproduced"], found["cells"].as_array().unwrap().len()), (&json!(true), 2));
     assert_eq!(found["cells"][0]["quality_reproduces"], true);
     assert_eq!((&found["cells"][0]["parity_reproduces"], &found["cells"][1]["parity_reproduces"]), (&Value::Null, &json!(true)));
-    // What is not checked is said, and not called reproduced.
+    assert_eq!(found["quality"], "measured");
+    // What is not checked is said: the rest is what is reproduced.
     let without = ["bench", "recipe", "a.json", "--corpus", "texts.jsonl", "--rounds", "1"];
     let ran = place.run(without);
     assert!(ran.success().text().contains("parity reproduced; quality was not checked: name the labelled set with --quality"), "{ran}");
-    assert_eq!(place.run(without.into_iter().chain(["--json"])).json()["quality_unchecked"], json!(true));
+    let found = place.run(without.into_iter().chain(["--json"])).json();
+    assert_eq!((&found["reproduced"], &found["quality"]), (&json!(true), &json!("not measured")));
     // Another quality there: it does not come out here.
     let mut other: Value = serde_json::from_slice(&place.read("a.json")).unwrap();
     let quality = &mut other["cells"][1]["measured"]["quality"];

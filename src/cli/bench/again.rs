@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::bench::corpus::{BUILT_IN_NAME, Corpus};
-use crate::bench::reproduce::{CellReproduction, Pair, Reproduction, reproduce};
+use crate::bench::reproduce::{CellReproduction, Pair, QualityCheck, Reproduction, reproduce};
 use crate::bench::result::{Asked, BenchResult};
 use crate::bench::run;
 use crate::cli::Context;
@@ -73,7 +73,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     context.report.result(&found, |style| text(&found, style))?;
     match found.reproduced {
         true => Ok(()),
-        false if !found.judged && found.quality_unchecked => {
+        false if !found.judged && found.quality == QualityCheck::NotMeasured => {
             Err(Error::failed("nothing of the result was checked: it has quality alone").at(&arguments.result).hint(WITH_QUALITY))
         }
         false if !found.judged => Err(Error::failed("the result has nothing that could be checked").at(&arguments.result)),
@@ -162,7 +162,7 @@ fn text(found: &Reproduction, style: &Style) -> String {
         out += &format!("{} {}\n", style.dim("left out:"), printable(line));
     }
     out += &match found.reproduced {
-        true if found.quality_unchecked => {
+        true if found.quality == QualityCheck::NotMeasured => {
             format!("{}; {}: {WITH_QUALITY}\n", style.good("parity reproduced"), style.bad("quality was not checked"))
         }
         true => format!("{}\n", style.good("reproduced")),

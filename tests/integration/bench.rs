@@ -333,6 +333,12 @@ fn two_results_are_compared_and_one_is_run_again() {
     assert!(ran.success().text().contains("parity reproduced; quality was not checked: name the labelled set with --quality"), "{ran}");
     let found = place.run(without.into_iter().chain(["--json"])).json();
     assert_eq!((&found["reproduced"], &found["quality"]), (&json!(true), &json!("not measured")));
+    // A file that cannot be written does not take with it what took so long: no system has names of so many letters.
+    let name = format!("{}.json", "r".repeat(300));
+    let ran = place.run(without.into_iter().chain(["--output", name.as_str()]));
+    assert!(ran.exit(1).text().contains("parity reproduced"), "{ran}");
+    let ran = place.run(common.into_iter().chain(["--threads", "1", "--output", name.as_str()]));
+    assert!(ran.exit(1).text().contains("texts/s"), "{ran}");
     // Another quality there: it does not come out here.
     let mut other: Value = serde_json::from_slice(&place.read("a.json")).unwrap();
     let quality = &mut other["cells"][1]["measured"]["quality"];

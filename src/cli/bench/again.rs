@@ -65,12 +65,14 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
             .hint("get the same version of the set"));
     }
     let here = run::run(&plan, &|role| process(&place.root, role), job)?;
-    arguments.common.write(&here)?;
     if here.interrupted {
+        arguments.common.write(&here)?;
         return Err(Error::interrupted());
     }
     let found = reproduce(&there, &here, left_out);
+    // Shown first: what took minutes is not lost with a file that cannot be written.
     context.report.result(&found, |style| text(&found, style))?;
+    arguments.common.write(&here)?;
     match found.reproduced {
         true => Ok(()),
         false if !found.judged && found.quality == QualityCheck::NotMeasured => {

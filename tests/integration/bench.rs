@@ -333,6 +333,13 @@ fn two_results_are_compared_and_one_is_run_again() {
     assert!(ran.success().text().contains("parity reproduced; quality was not checked: name the labelled set with --quality"), "{ran}");
     let found = place.run(without.into_iter().chain(["--json"])).json();
     assert_eq!((&found["reproduced"], &found["quality"]), (&json!(true), &json!("not measured")));
+    // A result from before there were pins was made with the usual number of single queries.
+    let mut old: Value = serde_json::from_slice(&place.read("a.json")).unwrap();
+    old.as_object_mut().unwrap().remove("pins");
+    place.write("old.json", old.to_string());
+    place.run(["bench", "recipe", "old.json", "--corpus", "texts.jsonl", "--rounds", "1", "--output", "again.json"]).success();
+    let made: Value = serde_json::from_slice(&place.read("again.json")).unwrap();
+    assert_eq!(made["pins"]["queries"], 200);
     // A file that cannot be written does not take with it what took so long: no system has names of so many letters.
     let name = format!("{}.json", "r".repeat(300));
     let ran = place.run(without.into_iter().chain(["--output", name.as_str()]));

@@ -54,7 +54,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         (None, None) => None,
     };
     let rounds = arguments.rounds.map_or(there.rounds.clamp(1, super::MOST_ROUNDS as usize), |n| n as usize);
-    let queries = there.pins.queries.clamp(1, super::MOST_QUERIES as usize);
+    let queries = there.pins.single_queries().min(super::MOST_QUERIES as usize);
     let plan = place.plan(cells, corpus, quality, (rounds, queries), arguments.common.timeout, job)?;
     same_models(&there, &plan, &arguments.result)?;
     if let (Some(pinned), Some(found)) = (&there.pins.quality, &plan.pins.quality)

@@ -81,14 +81,29 @@ pub fn claim(path: &Path, bytes: u64) -> std::io::Result<()> {
 
 /// Removes what a process that was killed left beside the files of a folder. Only for whoever holds the lock on it.
 pub fn sweep(folder: &Path) {
+    sweep_if(folder, |_| true);
+}
+
+/// The same without a lock: of what was not touched for so long, of which no process is still writing.
+pub fn sweep_older(folder: &Path, age: Duration) {
+    sweep_if(folder, |path| is_older(path, age));
+}
+
+fn sweep_if(folder: &Path, gone: impl Fn(&Path) -> bool) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
+        let (name, path) = (entry.file_name(), entry.path());
         let name = name.to_string_lossy();
-        if name.starts_with(ASIDE) && name.ends_with(".tmp") && entry.path().is_file() {
+        if name.starts_with(ASIDE) && name.ends_with(".tmp") && path.is_file() && gone(&path) {
             // What cannot be removed only takes room.
-            let _ = fs::remove_file(entry.path());
+            let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Whether a file or folder was not changed for so long. Not if that cannot be told, nor if it was in a future that the clock left since.
+pub fn is_older(path: &Path, age: Duration) -> bool {
+    let modified = fs::symlink_metadata(path).and_then(|meta| meta.modified());
+    modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|since| since > age))
 }
 
 /// Makes a folder whole or not at all: `fill` fills a temporary folder beside `path`, which then takes its place. An existing

@@ -4,6 +4,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use patina_backend::{DerivedKind, Keep};
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,8 @@ use crate::fs::{self, Stamp};
 
 /// The folder in the cache.
 const FOLDER: &str = "derived";
+/// How long a file without a seal is left alone: some process may still write it. None takes minutes.
+const UNFINISHED: Duration = Duration::from_secs(24 * 3600);
 /// The most bytes of a seal: two hashes, some numbers, a path.
 const MAX_BYTES: u64 = 64 << 10;
 
@@ -70,7 +73,8 @@ impl Kept {
     }
 
     /// Removes what nothing will ask for again: other versions of this kind, what was derived from this folder when it held another model,
-    /// and from folders that are gone. Done when something is written, which is seldom.
+    /// and from folders that are gone; and what a process left that was killed while it wrote. Done when something is written, which is
+    /// seldom.
     fn prune(&self, kind: DerivedKind) {
         let (place, before) = (self.place(kind), format!("{}-v", kind.name));
         for path in files(&self.folder) {
@@ -79,10 +83,21 @@ impl Kept {
                 let _ = fs::remove_file(&path);
             }
         }
-        for folder in files(&self.root).into_iter().filter(|folder| *folder != self.folder) {
-            let seals: Vec<Seal> = files(&folder).iter().filter_map(|path| read_seal(path)).collect();
-            if !seals.is_empty() && seals.iter().all(|seal| seal.model == self.model || !seal.model.exists()) {
+        fs::sweep_older(&self.folder, UNFINISHED);
+        for folder in files(&self.root).into_iter().filter(|folder| *folder != self.folder && is_of_a_model(folder)) {
+            let inside = files(&folder);
+            let seals: Vec<Seal> = inside.iter().filter_map(|path| read_seal(path)).collect();
+            // A folder that cannot be looked at may come back.
+            let is_gone = |seal: &Seal| seal.model == self.model || matches!(seal.model.try_exists(), Ok(false));
+            let unasked = match seals.as_slice() {
+                // No seal says whose it is, and nothing without one is ever used.
+                [] => inside.iter().chain([&folder]).all(|path| fs::is_older(path, UNFINISHED)),
+                seals => seals.iter().all(is_gone),
+            };
+            if unasked {
                 let _ = fs::remove_folder(&folder);
+            } else {
+                fs::sweep_older(&folder, UNFINISHED);
             }
         }
     }
@@ -119,6 +134,12 @@ impl Keep for Kept {
         self.prune(kind);
         Some(path)
     }
+}
+
+/// Whether a folder is one of ours: its name is a model's identity.
+fn is_of_a_model(folder: &Path) -> bool {
+    let name = folder.file_name().unwrap_or_default().as_encoded_bytes();
+    !name.is_empty() && name.iter().all(u8::is_ascii_hexdigit) && folder.is_dir()
 }
 
 fn seal_path(path: &Path) -> PathBuf {
@@ -209,6 +230,60 @@ mod tests {
         let now = keep(&kept(cache.path(), "cc", &one), KIND, b"4").expect("kept");
         assert!(!newer.exists() && !elsewhere.exists() && now.exists());
         assert_eq!(files(&cache.path().join(FOLDER)), [cache.path().join("derived/cc")]);
+    }
+
+    /// Makes a file or folder look as if nobody had touched it for two days.
+    #[cfg(unix)]
+    fn age(path: &Path) {
+        let old = std::time::SystemTime::now() - 2 * UNFINISHED;
+        std::fs::File::open(path).expect("open").set_modified(old).expect("set");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_a_killed_process_left_is_removed_once_it_is_old() {
+        let cache = tempfile::tempdir().expect("a folder");
+        let root = cache.path().join(FOLDER);
+        let place = |name: &str| {
+            let path = root.join(name);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
+            std::fs::write(&path, b"half").expect("write");
+            path
+        };
+        let own = kept(cache.path(), "aa", cache.path());
+        // Beside what is kept, and killed between the file and its seal.
+        let aside = [place("aa/.patina-old.tmp"), place("aa/.patina-new.tmp")];
+        let unsealed = [place("bb/of-a-test-v2.safetensors"), place("cc/of-a-test-v2.safetensors")];
+        let (foreign, loose, alone) = (place("notes/of-somebody.txt"), place("dd"), place("ff/.patina-old.tmp"));
+        for old in [&aside[0], &unsealed[0], &foreign, &loose, &alone] {
+            age(old);
+        }
+        ["bb", "cc", "ff", "notes"].iter().for_each(|folder| age(&root.join(folder)));
+        keep(&own, KIND, b"weights").expect("kept");
+        assert_eq!((aside[0].exists(), aside[1].exists()), (false, true), "one may still be written");
+        assert_eq!((root.join("bb").exists(), unsealed[1].exists()), (false, true), "and so may the other");
+        assert!(!root.join("ff").exists());
+        assert!(foreign.exists() && loose.exists(), "no model's");
+        // An old aside keeps no folder alive, and of a kept model only that goes.
+        let (other, old) = (keep(&kept(cache.path(), "ee", &root), KIND, b"weights").expect("kept"), place("ee/.patina-old.tmp"));
+        age(&old);
+        keep(&own, KIND, b"weights").expect("kept");
+        assert_eq!((old.exists(), other.exists(), own.find(KIND).is_some()), (false, true, true));
+    }
+
+    /// That a folder may not be looked at does not say that it is gone.
+    #[cfg(unix)]
+    #[test]
+    fn what_is_derived_from_a_folder_out_of_reach_stays() {
+        let cache = tempfile::tempdir().expect("a folder");
+        // A link to itself is an error for everybody, root too.
+        let ring = cache.path().join("ring");
+        std::os::unix::fs::symlink(&ring, &ring).expect("a link");
+        let model = ring.join("model");
+        assert!(model.try_exists().is_err());
+        let other = keep(&kept(cache.path(), "aa", &model), KIND, b"1").expect("kept");
+        keep(&kept(cache.path(), "bb", cache.path()), KIND, b"2").expect("kept");
+        assert!(other.exists());
     }
 
     #[test]

@@ -122,6 +122,7 @@ impl Engines for Real<'_> {
         let runtime = runtime(&setting.runtime)?;
         let Setting { threads, token_budget, .. } = *setting;
         let embedder = Embedder::open(Settings { runtime, threads, token_budget, ..self.settings.clone() })?;
+        embedder.notes().iter().for_each(|note| self.job.progress.note(note));
         if self.sample.is_empty() {
             let ids = self.texts.iter().map(|text| embedder.token_ids(text, TextKind::Document));
             self.sample = ids.filter(|ids| !ids.as_ref().is_ok_and(Vec::is_empty)).collect::<Result<_>>()?;

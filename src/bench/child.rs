@@ -86,11 +86,10 @@ pub fn run(command: &mut Command, task: &Task, texts: &Texts, silence: Duration,
     let mut first = None;
     loop {
         match talk.next(silence, job)? {
-            Ok(Line::Alive) => {}
             Ok(Line::First(line)) => first = Some(((talk.heard - talk.begun).as_secs_f64() * 1e3, line)),
             Ok(Line::Speed(speed)) => return Ok(brought(first, Last::Speed(speed))),
             Ok(Line::Check(check)) => return Ok(brought(first, Last::Check(check))),
-            Ok(Line::Peak(_)) => return Ok(Err(UNASKED.to_owned())),
+            Ok(Line::Alive | Line::Note(_) | Line::Peak(_)) => return Ok(Err(UNASKED.to_owned())),
             Ok(Line::Failed(reason)) | Err(reason) => return Ok(Err(reason)),
         }
     }
@@ -102,14 +101,11 @@ pub fn peak(command: &mut Command, threads: &[usize], silence: Duration, job: Jo
         Ok(talk) => talk,
         Err(reason) => return Ok(Err(reason)),
     };
-    loop {
-        match talk.next(silence, job)? {
-            Ok(Line::Alive) => {}
-            Ok(Line::Peak(peak)) => return Ok(Ok(peak)),
-            Ok(Line::First(_) | Line::Speed(_) | Line::Check(_)) => return Ok(Err(UNASKED.to_owned())),
-            Ok(Line::Failed(reason)) | Err(reason) => return Ok(Err(reason)),
-        }
-    }
+    Ok(match talk.next(silence, job)? {
+        Ok(Line::Peak(peak)) => Ok(peak),
+        Ok(Line::Failed(reason)) | Err(reason) => Err(reason),
+        Ok(_) => Err(UNASKED.to_owned()),
+    })
 }
 
 const UNASKED: &str = "the process answered what it was not asked";
@@ -152,7 +148,7 @@ impl Talk {
         }
     }
 
-    /// What it says next. The inner error is why nothing more comes of it.
+    /// What it answers next; what it notes goes to `job`. The inner error is why nothing more comes of it.
     fn next(&mut self, silence: Duration, job: Job<'_>) -> Result<Result<Line, String>> {
         loop {
             job.check()?;
@@ -169,7 +165,12 @@ impl Talk {
                 Ok((_, Err(error))) => return Ok(Err(format!("{NO_ANSWER}: {error}"))),
                 Err(RecvTimeoutError::Disconnected) => return self.last(job).map(Err),
             };
-            return Ok(serde_json::from_str(&line).map_err(|_| format!("{NO_ANSWER}: {line:.80}")));
+            match serde_json::from_str(&line) {
+                Ok(Line::Alive) => {}
+                Ok(Line::Note(note)) => job.progress.note(&note),
+                Ok(line) => return Ok(Ok(line)),
+                Err(_) => return Ok(Err(format!("{NO_ANSWER}: {line:.80}"))),
+            }
         }
     }
 
@@ -363,6 +364,26 @@ mod tests {
         let twice = "echo 'panicked at a: no memory' >&2; echo 'panicked at b: panic in a function that cannot unwind' >&2; \
                      echo 'thread caused non-unwinding panic. aborting.' >&2; kill -6 $$";
         assert_eq!(told(twice).expect_err("aborted"), "the process ended by signal 6 (it gave up): panicked at a: no memory");
+    }
+
+    #[test]
+    fn what_a_process_notes_is_told() {
+        #[derive(Default)]
+        struct Notes(Mutex<Vec<String>>);
+        impl crate::progress::Progress for Notes {
+            fn begin(&self, _: &str, _: Option<u64>, _: &'static str) {}
+            fn advance(&self, _: u64) {}
+            fn end(&self, _: &str) {}
+            fn note(&self, text: &str) {
+                self.0.lock().expect("notes").push(text.to_owned());
+            }
+        }
+        let (notes, cancel, (task, texts)) = (Notes::default(), Cancel::default(), task());
+        let script = r#"echo '{"Note":"made anew"}'; echo '"Alive"'; echo '{"Failed":"no weights"}'; exec sleep 20"#;
+        let mut command = Command::new("sh");
+        let ran = run(command.args(["-c", script]), &task, &texts, Duration::from_secs(20), Job::new(&notes, &cancel));
+        assert_eq!(ran.expect("not interrupted").expect_err("failed"), "no weights");
+        assert_eq!(*notes.0.lock().expect("notes"), ["made anew"]);
     }
 
     #[test]

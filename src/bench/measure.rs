@@ -72,6 +72,8 @@ pub enum Line {
     First(First),
     /// It lives.
     Alive,
+    /// Something that the user should know.
+    Note(String),
     /// The end of [`What::Speed`].
     Speed(Speed),
     /// The end of [`What::Check`].
@@ -190,6 +192,9 @@ fn work(
         settings.max_tokens = Some(settings.max_tokens.map_or(tokens, |own| own.min(tokens)));
     }
     let mut embedder = Embedder::open(settings.clone())?;
+    for note in embedder.notes() {
+        say(&Line::Note(note.clone()))?;
+    }
     let begun = Instant::now();
     embedder.embed_query(&task.first_query)?;
     let first_query_ms = milliseconds(begun);

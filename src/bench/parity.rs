@@ -157,6 +157,7 @@ pub fn measure(
 fn vectors(settings: Settings, texts: &[String], job: Job<'_>) -> Result<(Vec<Vec<f32>>, String)> {
     let label = format!("{} {}", settings.runtime.name(), settings.precision.name());
     let mut embedder = Embedder::open(settings)?;
+    embedder.notes().iter().for_each(|note| job.progress.note(note));
     let mut out = Vec::with_capacity(texts.len());
     job.progress.begin(&label, Some(texts.len() as u64), "texts");
     let inputs = texts.iter().map(|text| Ok(Input::Text(text.clone())));

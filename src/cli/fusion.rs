@@ -169,6 +169,7 @@ fn chosen(setup: &Setup, store: &Store, job: Job<'_>) -> Result<(Choice, Option<
     let fused = Joined { projection: (!projections.is_empty()).then_some(0), weights: None };
     let searched = Searched { store, base: &base, projections, joined: fused };
     let mut embedder = Embedder::open(setup.settings.clone())?;
+    embedder.notes().iter().for_each(|note| job.progress.note(note));
     let mut asked = BTreeMap::new();
     for set in &sets {
         let vectors = project::embed(set, &mut embedder, job)?;

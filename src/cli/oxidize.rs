@@ -206,6 +206,7 @@ fn page(project: &Project, summary: &Summary) -> String {
 /// belong to no chunk.
 fn embed_questions(texts: &[String], setup: &Setup, job: Job<'_>) -> Result<Vec<Vec<f32>>> {
     let mut embedder = Embedder::open(setup.settings.clone())?;
+    embedder.notes().iter().for_each(|note| job.progress.note(note));
     job.progress.begin("embedding questions", Some(texts.len() as u64), "texts");
     let mut vectors = vec![Vec::new(); texts.len()];
     embedder.embed(

@@ -92,6 +92,23 @@ fn damaged_ones_are_made_anew() {
     assert_eq!((&again.out, again.err.as_str(), place.read(&name)), (&first.out, "", whole));
 }
 
+/// Whoever loads the model says so: the processes of a benchmark through the one that started them.
+#[test]
+fn damaged_ones_are_told_by_benchmarks_too() {
+    let place = place();
+    embed(&place).success();
+    let path = kept(&place).remove(0);
+    let name = path.strip_prefix(place.path("")).unwrap().to_str().unwrap().to_owned();
+    let bench =
+        ["bench", "--model", "./model", "--runtime", "onnx", "--precision", "int8", "--rounds", "1", "--threads", "1", "--queries", "5"];
+    let bench: Vec<&str> = bench.into_iter().chain(["--corpus", "texts.txt"]).collect();
+    for arguments in [bench, vec!["calibrate", "--model", "./model", "--precision", "int8"], vec!["parity", "--model", "./model"]] {
+        place.tamper(&name);
+        let ran = place.run_with(arguments, &[("PATINA_CACHE_DIR", "cache")], "");
+        assert_eq!(ran.err.matches("onnx-int8-v1.safetensors are damaged and are made anew").count(), 1, "{ran}");
+    }
+}
+
 #[test]
 fn where_nothing_can_be_kept_they_are_made_each_time() {
     let place = place();

@@ -68,7 +68,7 @@ pub(super) fn systems(verdict: &Verdict) -> Vec<System> {
         })
         .collect();
     all.extend(verdict.hybrid.map(|hybrid| System {
-        name: "hybrid with it, against without",
+        name: "hybrid without it",
         ndcg: hybrid.without.ndcg.mean,
         figures: hybrid.without,
         gain: hybrid.gain.ndcg,
@@ -313,6 +313,11 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part} is not there");
         }
+        // Each row has its own figures, and what the projection adds to them.
+        let row = |name: &str| page.split("</tr>").find(|row| row.contains(&format!(">{name}</th>"))).expect(name).to_owned();
+        let (without, with) = (row("hybrid without it"), row("hybrid with it"));
+        assert!(without.contains(">55.00 ") && without.contains(">+1.00 "), "{without}");
+        assert!(with.contains(">56.00 ") && !with.contains('+'), "{with}");
         assert!(!page.contains("table lookup</"), "there was no table");
         assert!(!page.contains("<script"));
         if let Some(folder) = std::env::var_os("PATINA_REPORT_PAGES") {

@@ -275,7 +275,8 @@ impl Index {
         Ok(best(scored, k))
     }
 
-    /// Like [`search_among`](Index::search_among) with the vectors that the index keeps, in whatever format.
+    /// Like [`search_among`](Index::search_among) with the vectors that the index keeps, to as many bits as it does. One that keeps signs
+    /// alone (`b1`) has none, and nothing is found.
     pub fn search_kept(&self, query: &[f32], k: usize, keys: &[u64]) -> Result<Vec<(u64, f32)>> {
         self.check(query)?;
         let mut scored = Vec::with_capacity(keys.len());

@@ -137,7 +137,7 @@ pub(super) fn pins(setup: &Setup, store: &Store) -> Result<Option<FusionPins>> {
     }))
 }
 
-/// The questions of the project that choose and judge: none that a projection was trained on.
+/// The questions of the project that choose and judge: none for what the projection was trained on.
 fn sets(store: &Store, joined: Option<&ProjectionPlan>) -> Result<Vec<Set>> {
     let trained = match joined {
         Some(plan) => projections::trained_on(plan, store)?,
@@ -151,7 +151,10 @@ fn chosen(setup: &Setup, store: &Store, job: Job<'_>) -> Result<(Choice, Option<
     let name = joined.map(|plan| plan.name.clone());
     let sets = sets(store, joined)?;
     // Too few questions need no model.
-    if let Some(kept) = choice::kept(&sets, joined.is_some()) {
+    if let Some(mut kept) = choice::kept(&sets, joined.is_some()) {
+        if joined.is_some() {
+            kept.reason += "; files, sessions and commits that the projection was trained on do not ask";
+        }
         return Ok((kept, name));
     }
     let base = Index::open(&setup.embeddings.base(), &setup.expected(store)?)?;

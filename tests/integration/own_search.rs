@@ -331,6 +331,98 @@ fn vectors_that_know_nothing_lose_their_weight_and_the_choice_is_told() {
     );
 }
 
+/// So many notes, a day apart, whose sections are pairs. A short one is in none, and asks all the same.
+fn diary(place: &Place, notes: usize, recipe: &str) {
+    for n in 0..notes {
+        let (one, other) = (SUBJECTS[n % 24], SUBJECTS[(n + 1 + n / 24) % 24]);
+        let mut note = format!("# Session: the {one} and the {other}\n\n**Started**: 2024-{:02}-{:02}T10:00:00Z\n", n / 28 + 1, n % 28 + 1);
+        for (heading, text) in
+            [("Goals", "shall turn without a sound"), ("Activity", "was taken apart and cleaned"), ("Problems", "broke when it met water")]
+        {
+            write!(note, "\n## {heading}\n\nOur {one} beside the {other} {text}, as it was planned.\n").unwrap();
+        }
+        write!(note, "\n## Next\n\nThe {one} waits for a {other}.\n").unwrap();
+        place.write(&format!("notes/{n:03}.md"), note);
+    }
+    place.write(
+        ".patina/oxidize.yaml",
+        format!(
+            "version: 1\nembedding_model: ./model/\nprojections:\n  semantic:\n    layers: [32]\n    architecture: linear\n    epochs: 2\n{recipe}"
+        ),
+    );
+    place.run(["scrape"]).success();
+}
+
+/// Puts into the record that the gate let it pass: so it joins hybrid search.
+fn passes_the_gate(place: &Place) {
+    let verdict = ".patina/data/embeddings/model/projections/semantic.verdict.json";
+    let mut record: Value = serde_json::from_slice(&place.read(verdict)).unwrap();
+    record["verdict"]["published"] = json!(true);
+    place.write(verdict, record.to_string());
+}
+
+/// The numbers of the notes that a set asks for.
+fn notes_asked(place: &Place) -> Vec<usize> {
+    let qrels = String::from_utf8(place.read("runs/sentences.qrels")).unwrap();
+    let mut notes: Vec<usize> =
+        qrels.lines().filter_map(|line| line.split("notes/").nth(1)?.split(".md").next()?.parse().ok()).collect();
+    notes.dedup();
+    notes
+}
+
+/// By the session, not by the row: what stands beside a pair in the same note was taught to be near it.
+#[test]
+fn what_a_projection_was_trained_on_asks_nothing() {
+    let place = Place::tiny_project();
+    diary(&place, 200, "    gate: off\nfusion: {lexical: 1, vector: 0.5, projection: 0.5}\n");
+    let outcome = place.run(["oxidize", "--json"]).json()["projections"][0].take();
+    assert_eq!((&outcome["published"], &outcome["folds"]), (&json!(true), &Value::Null), "{outcome}");
+    let groups: Vec<u64> = outcome["groups"].as_array().unwrap().iter().map(|groups| groups.as_u64().unwrap()).collect();
+    let [train, validation, test] = groups[..] else { panic!("{outcome}") };
+    assert_eq!(train + validation + test, 200);
+
+    let set = place.run(["eval", "project", "--kind", "sentences", "--run", "runs", "--json"]).json()["sets"][0].take();
+    assert_eq!(left_out(&set)["files: a projection was trained on pairs of them"], train + validation, "{set}");
+    // The latest notes judged the projection, so they alone ask.
+    assert_eq!(notes_asked(&place), ((train + validation) as usize..200).collect::<Vec<_>>());
+    assert_eq!(system(&set, "projection:semantic")["note"], "published");
+    assert_eq!(set["notes"], Value::Null, "{set}");
+
+    // Nor does it choose the projection's share.
+    let place = Place::tiny_project();
+    diary(&place, 200, "    gate: off\n");
+    place.run(["oxidize"]).success();
+    passes_the_gate(&place);
+    let choice = place.run(["oxidize", "--json"]).json()["fusion"].take();
+    assert_eq!(choice["projection"], "semantic", "{choice}");
+    let asked = choice["choosing"]["groups"].as_u64().unwrap() + choice["judging"]["groups"].as_u64().unwrap();
+    assert_eq!(asked, test, "{choice}");
+}
+
+/// Of a small project every group has trained what was published in the end: nothing is left that could judge it.
+#[test]
+fn a_projection_that_was_trained_on_everything_is_not_shown() {
+    let place = Place::tiny_project();
+    diary(&place, 40, "    gate: off\nfusion: {lexical: 1, vector: 0.5, projection: 0.5}\n");
+    let outcome = place.run(["oxidize", "--json"]).json()["projections"][0].take();
+    assert_eq!((&outcome["published"], &outcome["folds"]), (&json!(true), &json!(5)), "{outcome}");
+    passes_the_gate(&place);
+    let set = place.run(["eval", "project", "--kind", "sentences", "--run", "runs", "--json"]).json()["sets"][0].take();
+    let names: Vec<&str> = set["systems"].as_array().unwrap().iter().map(|system| system["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["lexical", "vector", "hybrid"]);
+    let note = set["notes"][0].as_str().unwrap();
+    assert!(note.contains("no projection answers them: 0 would be left") && note.contains("at least 20 are needed"), "{note}");
+    assert_eq!(notes_asked(&place).len(), 40);
+    assert_eq!(system(&set, "hybrid")["note"], "lexical 1, vector 0.5", "it is without the projection too");
+    let text = place.run(["eval", "project", "--kind", "sentences"]).success().text();
+    assert!(text.contains("\nnote: these are all questions of the kind, and no projection answers them"), "{text}");
+    // Questions of one's own are asked of it.
+    let labels = json!({"name": "own", "queries": [{"id": "q", "query": "who waits?", "relevant_docs": ["notes/003.md"]}]});
+    place.write("labels.json", labels.to_string());
+    let own = place.run(["eval", "queries", "labels.json", "--json"]).json()["sets"][0].take();
+    assert_eq!(system(&own, "projection:semantic")["note"], "published");
+}
+
 /// Half of the comments share a word with their code, half share none: what they say is in no code that is searched.
 #[test]
 fn doc_comments_ask_for_their_functions_in_code_without_comments() {

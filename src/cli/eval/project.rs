@@ -94,27 +94,13 @@ pub(super) fn project(context: &Context, arguments: ProjectArguments) -> Result<
     let ground = Ground::open(context, &arguments.shared)?;
     let trained = ground.trained()?;
     let kinds = arguments.kind.map_or_else(|| SetKind::value_variants().to_vec(), |kind| vec![kind]);
-    let (mut asked, mut too_few, mut last) = (Vec::new(), Vec::new(), None);
+    let (mut asked, mut too_few) = (Vec::new(), Vec::new());
     for kind in kinds {
-        let (mut set, symbols) = match kind {
-            SetKind::Commits => (history::commits(&ground.store, &trained, arguments.limit)?, Vec::new()),
-            SetKind::Sentences => (sentences::sentences(&ground.store, &trained, arguments.limit)?, Vec::new()),
-            SetKind::Docs => Comments::questions(&ground.store, &trained, arguments.limit)?,
-        };
-        if ground.weights.is_some() && fusion::explicit(&ground.setup).is_none() && kind != SetKind::Docs {
-            set.leave_out("questions", "they chose the weights of the fusion", |query| choice::chooses(&query.group));
+        let questions = ground.questions(kind, &trained, arguments.limit)?;
+        match questions.set.check() {
+            Ok(()) => asked.push(questions),
+            Err(error) => too_few.push(error),
         }
-        match set.check() {
-            Ok(()) => asked.push(Questions { set, symbols }),
-            Err(error) => {
-                too_few.push(error.message().to_owned());
-                last = Some(error);
-            }
-        }
-    }
-    match last {
-        Some(error) if asked.is_empty() => return Err(error),
-        _ => {}
     }
     ground.judge(context, "project", asked, too_few, &arguments.shared)
 }
@@ -124,7 +110,7 @@ pub(super) fn queries(context: &Context, arguments: QueriesArguments) -> Result<
     let labels = Labels::read(&arguments.file)?;
     let ground = Ground::open(context, &arguments.shared)?;
     let set = labels.resolve(&arguments.file, &ground.store)?;
-    ground.judge(context, "queries", vec![Questions { set, symbols: Vec::new() }], Vec::new(), &arguments.shared)
+    ground.judge(context, "queries", vec![Questions { set, symbols: Vec::new(), projections: true }], Vec::new(), &arguments.shared)
 }
 
 impl Shared {
@@ -143,6 +129,8 @@ impl Shared {
 struct Questions {
     set: Set,
     symbols: Vec<Symbol>,
+    /// Whether projections answer too; not where they were trained on what is asked for.
+    projections: bool,
 }
 
 /// The project as it is searched.
@@ -183,8 +171,8 @@ impl Ground {
         Ok(Ground { setup, store, base, projections, joined, weights })
     }
 
-    /// The chunks of all pairs that the projections which are there were trained on, or stopped by.
-    fn trained(&self) -> Result<BTreeSet<u64>> {
+    /// The sessions, files and commits of all pairs that the projections which are there were trained on, or stopped by.
+    fn trained(&self) -> Result<BTreeSet<String>> {
         let mut all = BTreeSet::new();
         for opened in &self.projections {
             if let Some(plan) = self.setup.plan.projection(&opened.name) {
@@ -194,41 +182,109 @@ impl Ground {
         Ok(all)
     }
 
-    fn judge(&self, context: &Context, task: &'static str, asked: Vec<Questions>, too_few: Vec<String>, shared: &Shared) -> Result<()> {
+    /// The questions of a kind that no projection was trained on. Where too few are left, all of the kind, which no projection answers then:
+    /// it would be asked for what it was taught.
+    fn questions(&self, kind: SetKind, trained: &BTreeSet<String>, limit: usize) -> Result<Questions> {
+        let unseen = self.asked(kind, trained, limit, true)?;
+        if trained.is_empty() || unseen.set.check().is_ok() {
+            return Ok(unseen);
+        }
+        let mut all = self.asked(kind, &BTreeSet::new(), limit, false)?;
+        if all.set.check().is_err() {
+            return Ok(unseen);
+        }
+        all.set.notes.push(format!(
+            "these are all questions of the kind, and no projection answers them: {} would be left without what projections were trained on, and \
+             at least {} are needed. `patina eval queries FILE` asks them questions of your own",
+            unseen.set.queries.len(),
+            project::MIN_QUERIES
+        ));
+        Ok(all)
+    }
+
+    fn asked(&self, kind: SetKind, trained: &BTreeSet<String>, limit: usize, projections: bool) -> Result<Questions> {
+        let (mut set, symbols) = match kind {
+            SetKind::Commits => (history::commits(&self.store, trained, limit)?, Vec::new()),
+            SetKind::Sentences => (sentences::sentences(&self.store, trained, limit)?, Vec::new()),
+            SetKind::Docs => Comments::questions(&self.store, trained, limit)?,
+        };
+        let chosen = self.fused(projections).weights.is_some() && fusion::explicit(&self.setup).is_none();
+        if chosen && kind != SetKind::Docs {
+            set.leave_out("questions", "they chose the weights of the fusion", |query| choice::chooses(&query.group));
+        }
+        Ok(Questions { set, symbols, projections })
+    }
+
+    /// Hybrid search as it is, or as it is without a projection: what was chosen with one says nothing about that.
+    fn fused(&self, projections: bool) -> Joined {
+        match self.joined {
+            Some(_) if !projections => Joined { projection: None, weights: fusion::explicit(&self.setup) },
+            joined => Joined { projection: joined, weights: self.weights },
+        }
+    }
+
+    fn judge(&self, context: &Context, task: &'static str, asked: Vec<Questions>, mut few: Vec<Error>, shared: &Shared) -> Result<()> {
         let progress = context.report.progress();
         let job = Job::new(progress.as_ref(), &context.cancel);
-        for why in &too_few {
-            job.progress.note(why);
+        for why in &few {
+            job.progress.note(why.message());
+        }
+        if asked.is_empty()
+            && let Some(error) = few.pop()
+        {
+            return Err(error);
         }
         let mut embedder = Embedder::open(self.setup.settings.clone())?;
         let engine = EngineReport::new(&self.setup.plan.embedding_model, &self.setup.settings, &embedder);
         let mut reports = Vec::with_capacity(asked.len());
-        for Questions { set, symbols } in asked {
+        for Questions { set, symbols, projections } in asked {
+            let shown = if projections { self.projections.as_slice() } else { &[] };
+            let fused = self.fused(projections);
             let (set, rankings) = match symbols.is_empty() {
                 true => {
                     let vectors = self.setup.vectors(&self.store)?;
                     let base = Exact { index: &self.base, vectors: &vectors };
-                    let indexes = self.projections.iter().map(|one| one.index.as_deref().unwrap_or(&base)).collect();
-                    let rankings = self.rank(&set, &self.store, &base, indexes, &mut embedder, job)?;
+                    let projected = shown.iter().map(|one| one.over(one.index.as_deref().unwrap_or(&base))).collect();
+                    let searched = Searched { store: &self.store, base: &base, projections: projected, joined: fused };
+                    let rankings = searched.rank(&set, &project::embed(&set, &mut embedder, job)?, job)?;
                     (set, rankings)
                 }
-                false => self.without_comments((set, symbols), &mut embedder, job)?,
+                false => {
+                    let comments = Comments::build((set, symbols), &self.store, &self.setup.vectors(&self.store)?, &mut embedder, job)?;
+                    // Some comments leave no code behind, and some code says what its comment says.
+                    if let Err(error) = comments.set.check() {
+                        job.progress.note(error.message());
+                        few.push(error);
+                        continue;
+                    }
+                    self.without_comments(comments, (shown, fused), &mut embedder, job)?
+                }
             };
             reports.push(rankings.report(&set, shared.worst)?);
             if let Some(folder) = &shared.run {
                 rankings.write(&set, folder)?;
             }
         }
+        if reports.is_empty()
+            && let Some(error) = few.pop()
+        {
+            return Err(error);
+        }
+        let too_few = few.iter().map(|error| error.message().to_owned()).collect();
         let report = Report { version: VERSION, task, engine, sets: reports, too_few };
         deliver(context, shared.output.as_deref(), &report, |style| text(&report, shared.run.as_deref(), style))
     }
 
     /// Asks for functions in a copy of the project without doc comments.
-    fn without_comments(&self, asked: (Set, Vec<Symbol>), embedder: &mut Embedder, job: Job<'_>) -> Result<(Set, Rankings)> {
-        let comments = Comments::build(asked, &self.store, &self.setup.vectors(&self.store)?, embedder, job)?;
-        comments.set.check()?;
-        let mut projected = Vec::with_capacity(self.projections.len());
-        for one in &self.projections {
+    fn without_comments(
+        &self,
+        comments: Comments,
+        (shown, fused): (&[Opened], Joined),
+        embedder: &mut Embedder,
+        job: Job<'_>,
+    ) -> Result<(Set, Rankings)> {
+        let mut projected = Vec::with_capacity(shown.len());
+        for one in shown {
             if one.index.is_none() {
                 projected.push(None);
                 continue;
@@ -238,29 +294,17 @@ impl Ground {
             projected.push(Some(flat));
         }
         let raw = &comments.vectors as &dyn VectorIndex;
-        let indexes = projected.iter().map(|flat| flat.as_ref().map_or(raw, |flat| flat as &dyn VectorIndex)).collect();
-        let rankings = self.rank(&comments.set, &comments.store, &comments.vectors, indexes, embedder, job)?;
+        let indexes = projected.iter().map(|flat| flat.as_ref().map_or(raw, |flat| flat as &dyn VectorIndex));
+        let projections = shown.iter().zip(indexes).map(|(one, index)| one.over(index)).collect();
+        let searched = Searched { store: &comments.store, base: raw, projections, joined: fused };
+        let rankings = searched.rank(&comments.set, &project::embed(&comments.set, embedder, job)?, job)?;
         Ok((comments.set, rankings))
     }
+}
 
-    fn rank(
-        &self,
-        set: &Set,
-        store: &Store,
-        base: &dyn VectorIndex,
-        indexes: Vec<&dyn VectorIndex>,
-        embedder: &mut Embedder,
-        job: Job<'_>,
-    ) -> Result<Rankings> {
-        let asked = project::embed(set, embedder, job)?;
-        let projections = self.projections.iter().zip(indexes).map(|(one, index)| Projected {
-            name: one.name.clone(),
-            note: one.note.to_owned(),
-            projection: &one.projection,
-            index,
-        });
-        let joined = Joined { projection: self.joined, weights: self.weights };
-        Searched { store, base, projections: projections.collect(), joined }.rank(set, &asked, job)
+impl Opened {
+    fn over<'a>(&'a self, index: &'a dyn VectorIndex) -> Projected<'a> {
+        Projected { name: self.name.clone(), note: self.note.to_owned(), projection: &self.projection, index }
     }
 }
 
@@ -337,6 +381,9 @@ fn set_text(set: &SetReport, style: &Style) -> String {
             hundred(of.recall_at_10)
         );
         out += &format!("{}\n", line.trim_end());
+    }
+    for note in &set.notes {
+        out += &format!("note: {note}\n");
     }
     for left in &set.left_out {
         out += &format!("{}\n", style.dim(&format!("left out: {} {}: {}", count(left.count as u64), left.what, left.reason)));

@@ -63,9 +63,9 @@ impl Known {
     }
 }
 
-/// The chunks of all pairs that a published projection of this plan is trained on or stopped by, if it is trained on what is in the store
-/// now.
-pub(in crate::cli) fn trained_on(plan: &ProjectionPlan, store: &Store) -> Result<BTreeSet<u64>> {
+/// The sessions, files and commits of all pairs that a projection of this plan is trained on or stopped by, if it is trained on what is in
+/// the store now. A pair teaches of its whole group: what stands beside it in the same session was pulled along.
+pub(in crate::cli) fn trained_on(plan: &ProjectionPlan, store: &Store) -> Result<BTreeSet<String>> {
     let chunks = store.sample(super::MOST_CHUNKS)?;
     let Known { commits, symbols, edges } = Known::of(plan, store)?;
     let made = pairs::make(&plan.pairs, &Material { chunks: &chunks, commits: &commits, symbols: &symbols, edges: &edges });
@@ -74,7 +74,8 @@ pub(in crate::cli) fn trained_on(plan: &ProjectionPlan, store: &Store) -> Result
     let (first, all) = (&splits[0], splits.len() > 1);
     let tested = first.test.iter().filter(|_| all);
     let known = first.train.iter().chain(&first.validation).chain(tested);
-    Ok(known.flat_map(|pair| [pair.anchor, pair.positive]).collect())
+    let ids: HashSet<u64> = known.flat_map(|pair| [pair.anchor, pair.positive]).collect();
+    Ok(chunks.iter().chain(&made.questions).filter(|chunk| ids.contains(&chunk.id)).map(|chunk| chunk.group.clone()).collect())
 }
 
 /// Several splits of a small project, else one.

@@ -46,8 +46,9 @@ struct Copied {
 }
 
 impl Comments {
-    /// The questions of a project, at most `limit`, without any copy: enough to know whether there are enough.
-    pub fn questions(store: &Store, trained: &BTreeSet<u64>, limit: usize) -> Result<(Set, Vec<Symbol>)> {
+    /// The questions of a project, at most `limit`, without any copy: enough to know whether there are enough. `trained` are the groups of
+    /// all pairs that a projection was trained on.
+    pub fn questions(store: &Store, trained: &BTreeSet<String>, limit: usize) -> Result<(Set, Vec<Symbol>)> {
         let symbols = store.symbols()?;
         let mut set = Set {
             name: "docs".to_owned(),
@@ -56,6 +57,7 @@ impl Comments {
             kinds: vec![Kind::Session, Kind::Document, Kind::Code],
             unit: Unit::Chunk,
             left_out: Vec::new(),
+            notes: Vec::new(),
         };
         let is_function = |symbol: &&Symbol| matches!(symbol.kind, SymbolKind::Function | SymbolKind::Method);
         let asked: Vec<(&Symbol, Option<String>)> = symbols
@@ -78,7 +80,7 @@ impl Comments {
                 // A comment on the line of the code itself cannot be taken out of it.
                 Some(_) if symbol.doc_line == 0 || symbol.doc_line == symbol.line => homeless += 1,
                 None => homeless += 1,
-                Some(chunk) if trained.contains(&chunk) => seen += 1,
+                Some(_) if trained.contains(&symbol.path) => seen += 1,
                 Some(chunk) => {
                     let id = format!("{}:{}", symbol.path, symbol.line);
                     let places = BTreeMap::from([(chunk, id.clone())]);
@@ -91,7 +93,7 @@ impl Comments {
         set.left_out("functions", "first sentences of fewer than 4 words", short);
         set.left_out("functions", "first sentences that several functions have", twice);
         set.left_out("functions", "comments that cannot be told from the code", homeless);
-        set.left_out("functions", "a projection was trained on a pair with their piece", seen);
+        set.left_out("functions", "a projection was trained on pairs of their file", seen);
         // Two functions on one line have one name here.
         let mut names = BTreeSet::new();
         set.queries.retain(|query| names.insert(query.id.clone()));

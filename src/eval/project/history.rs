@@ -1,7 +1,7 @@
 //! Commits to files: the subject of a commit asks for the files that it touched.
 //!
-//! The newest commits are taken, so that a projection, whose pairs are split by time, has not seen them; those whose own chunk is in a pair
-//! that trained one are left out whatever their date. Files are searched as they are now.
+//! The newest commits are taken, so that a projection, whose pairs are split by time, has not seen them; those that are in a pair that trained
+//! one, or that touched a file which is, are left out whatever their date. Files are searched as they are now.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,8 +24,8 @@ const FILE: &str = "file:";
 /// What a commit's source is called in the store, before its hash.
 const COMMIT: &str = "commit:";
 
-/// The questions of the history, at most `limit`. `trained` are the chunks of all pairs that a projection of the project was trained on.
-pub fn commits(store: &Store, trained: &BTreeSet<u64>, limit: usize) -> Result<Set> {
+/// The questions of the history, at most `limit`. `trained` are the groups of all pairs that a projection of the project was trained on.
+pub fn commits(store: &Store, trained: &BTreeSet<String>, limit: usize) -> Result<Set> {
     let mut set = Set {
         name: "commits".to_owned(),
         about: "the subject of a commit asks for the files that it touched".to_owned(),
@@ -33,6 +33,7 @@ pub fn commits(store: &Store, trained: &BTreeSet<u64>, limit: usize) -> Result<S
         kinds: vec![Kind::Session, Kind::Document, Kind::Code],
         unit: Unit::File,
         left_out: Vec::new(),
+        notes: Vec::new(),
     };
     let all = store.commits()?;
     let newest = all.len().min(NEWEST_AT_LEAST.max((all.len() as f64 * NEWEST_SHARE).ceil() as usize));
@@ -50,10 +51,6 @@ pub fn commits(store: &Store, trained: &BTreeSet<u64>, limit: usize) -> Result<S
             continue;
         }
         let own: BTreeSet<u64> = store.chunks_of_source(&format!("{COMMIT}{}", commit.hash))?.iter().map(|chunk| chunk.id).collect();
-        if own.iter().any(|id| trained.contains(id)) {
-            *reasons.entry("a projection was trained on a pair with it").or_default() += 1;
-            continue;
-        }
         let mut without = holders(store, &commit.subject)?;
         let mut relevant = BTreeSet::new();
         for path in &commit.files {
@@ -68,6 +65,10 @@ pub fn commits(store: &Store, trained: &BTreeSet<u64>, limit: usize) -> Result<S
         without.extend(own);
         if relevant.is_empty() {
             *reasons.entry("no file that it touched is searched now").or_default() += 1;
+            continue;
+        }
+        if trained.contains(&commit.hash) || relevant.iter().any(|path| trained.contains(path)) {
+            *reasons.entry("a projection was trained on pairs of it or of a file that it asks for").or_default() += 1;
             continue;
         }
         let (id, text, group) = (commit.hash.clone(), asked(&commit.subject).to_owned(), commit.hash.clone());

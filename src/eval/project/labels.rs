@@ -109,7 +109,7 @@ impl Labels {
             return Err(Error::usage(format!("labels that point nowhere: {first}{more}")).at(path).hint(found.hint()));
         }
         let about = "questions and judgements written by hand".to_owned();
-        Ok(Set { name: self.typed.name, about, queries, kinds: Vec::new(), unit: Unit::File, left_out: Vec::new() })
+        Ok(Set { name: self.typed.name, about, queries, kinds: Vec::new(), unit: Unit::File, left_out: Vec::new(), notes: Vec::new() })
     }
 }
 

@@ -81,6 +81,8 @@ pub struct Set {
     pub unit: Unit,
     /// What could have been asked or found and was not, and why.
     pub left_out: Vec<LeftOut>,
+    /// What the reader of the figures should know of the questions.
+    pub notes: Vec<String>,
 }
 
 /// What was left out, and why.
@@ -150,6 +152,9 @@ pub struct SetReport {
     pub hidden_chunks: usize,
     /// What was left out, and why.
     pub left_out: Vec<LeftOut>,
+    /// What the reader of the figures should know of the questions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Every way of searching.
     pub systems: Vec<SystemReport>,
     /// The worst questions of hybrid search, the worst first.

@@ -189,6 +189,7 @@ impl Rankings {
             relevant: set.queries.iter().map(|query| query.relevant.len()).sum(),
             hidden_chunks: set.queries.iter().map(|query| query.without.len()).sum(),
             left_out: set.left_out.clone(),
+            notes: set.notes.clone(),
             systems,
             worst: self.worst(set, hybrid, worst),
         })
@@ -293,7 +294,7 @@ mod tests {
     }
 
     fn set(queries: Vec<Query>) -> Set {
-        Set { name: "set".into(), about: String::new(), queries, kinds: Vec::new(), unit: Unit::File, left_out: Vec::new() }
+        Set { name: "set".into(), about: String::new(), queries, kinds: Vec::new(), unit: Unit::File, left_out: Vec::new(), notes: Vec::new() }
     }
 
     fn rankings(lexical: &[&[&str]], hybrid: &[&[&str]]) -> Rankings {

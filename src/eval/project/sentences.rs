@@ -21,8 +21,9 @@ const MOST_CHUNKS: usize = 100_000;
 /// A sentence that stands in more chunks than this is a template's.
 const MOST_HOLDERS: usize = 2;
 
-/// The questions, at most `limit`. `trained` are the chunks of all pairs that a projection of the project was trained on.
-pub fn sentences(store: &Store, trained: &BTreeSet<u64>, limit: usize) -> Result<Set> {
+/// The questions, at most `limit`. `trained` are the groups of all pairs that a projection of the project was trained on: none of their
+/// sentences asks, for pieces of one file were taught to be near each other.
+pub fn sentences(store: &Store, trained: &BTreeSet<String>, limit: usize) -> Result<Set> {
     let mut set = Set {
         name: "sentences".to_owned(),
         about: "a sentence of a note or document asks for its file, without its own piece".to_owned(),
@@ -30,6 +31,7 @@ pub fn sentences(store: &Store, trained: &BTreeSet<u64>, limit: usize) -> Result
         kinds: vec![Kind::Session, Kind::Document, Kind::Code],
         unit: Unit::File,
         left_out: Vec::new(),
+        notes: Vec::new(),
     };
     let mut files: BTreeMap<String, Vec<Chunk>> = BTreeMap::new();
     for chunk in store.sample(MOST_CHUNKS)? {
@@ -43,16 +45,16 @@ pub fn sentences(store: &Store, trained: &BTreeSet<u64>, limit: usize) -> Result
             short += 1;
             continue;
         }
+        if trained.contains(&path) {
+            seen += 1;
+            continue;
+        }
         chunks.sort_by_key(|chunk| (chunk.line, chunk.id));
         let mut asked = 0;
         // Spread over the file: its beginning is not what all of it is about.
         for at in spread(chunks.len(), MAX_PER_FILE * 2) {
             let chunk = &chunks[at];
             let Some(text) = sentence(&chunk.text).filter(|_| asked < MAX_PER_FILE) else { continue };
-            if trained.contains(&chunk.id) {
-                seen += 1;
-                continue;
-            }
             let holders = match lexical::phrase(&text) {
                 Some(phrase) => store.lexical(&phrase, MOST_HOLDERS + 1)?,
                 None => continue,
@@ -71,7 +73,7 @@ pub fn sentences(store: &Store, trained: &BTreeSet<u64>, limit: usize) -> Result
         }
     }
     set.left_out("files", "of one piece", short);
-    set.left_out("sentences", "a projection was trained on a pair with their piece", seen);
+    set.left_out("files", "a projection was trained on pairs of them", seen);
     set.left_out("sentences", "stand in more than two pieces", template);
     set.draw(limit, "sentences");
     Ok(set)

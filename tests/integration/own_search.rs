@@ -117,6 +117,7 @@ fn commits_ask_for_the_files_that_they_touched() {
     assert_eq!(set["hidden_chunks"], 46);
     let names: Vec<&str> = set["systems"].as_array().unwrap().iter().map(|system| system["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["lexical", "vector", "hybrid"]);
+    assert_eq!(set["notes"], Value::Null, "nothing was chosen");
     // The subject's word is in one file's text and path alone.
     near(&system(set, "lexical")["figures"]["mrr_at_10"]["value"], 1.0);
     assert_eq!(system(set, "hybrid")["against_hybrid"], Value::Null);
@@ -303,6 +304,10 @@ fn vectors_that_know_nothing_lose_their_weight_and_the_choice_is_told() {
         (&set["queries"], left_out(&set)["questions: they chose the weights of the fusion"]),
         (&judging["queries"], choosing["queries"].as_u64().unwrap())
     );
+    // What accepted is not what was looked at afterwards, and the reader is told so.
+    assert!(set["notes"][0].as_str().unwrap().starts_with("these questions accepted the weights of the fusion"), "{set}");
+    let text = place.run(["eval", "project", "--kind", "sentences"]).success().text();
+    assert!(text.contains("\nnote: these questions accepted the weights of the fusion"), "{text}");
     let of = |name: &str| system(&set, name)["figures"]["ndcg_at_10"]["value"].as_f64().unwrap();
     assert!(of("lexical") > of("vector"), "{set}");
 

@@ -125,6 +125,10 @@ impl Shared {
     }
 }
 
+/// Of the half of the questions that judged the weights: they are used because it liked them.
+const ACCEPTED: &str = "these questions accepted the weights of the fusion, which are used because they won here: hybrid search looks better on \
+                        them than it will on others";
+
 /// A set, and the symbols of its doc comments if it is made of them.
 struct Questions {
     set: Set,
@@ -211,6 +215,7 @@ impl Ground {
         let chosen = self.fused(projections).weights.is_some() && fusion::explicit(&self.setup).is_none();
         if chosen && kind != SetKind::Docs {
             set.leave_out("questions", "they chose the weights of the fusion", |query| choice::chooses(&query.group));
+            set.notes.push(ACCEPTED.to_owned());
         }
         Ok(Questions { set, symbols, projections })
     }

@@ -127,7 +127,7 @@ pub struct LearnedReport {
     pub against_hybrid: Figure,
     /// What the projection adds to nDCG@10 of the fused.
     pub hybrid_gain: Figure,
-    /// Test queries none of whose documents was an answer in training.
+    /// Test queries none of whose documents was an answer in training, to a labelled query or, where titles taught, to its title.
     pub fresh_queries: usize,
     /// What the projection adds to nDCG@10 of raw vectors on these alone; none where there are none.
     pub fresh_gain: Option<Figure>,
@@ -185,7 +185,7 @@ pub fn evaluate(set: &BeirSet, taught: &BeirSet, engine: EngineReport, embedder:
     let difference = |a: usize, b: usize| -> Result<Figure> { Ok(metrics::bootstrap_difference(&ndcg[a], &ndcg[b], SEED)?.into()) };
     let (gain, against_hybrid, hybrid_gain) = (difference(1, 0)?, difference(1, 3)?, difference(4, 3)?);
     // An answer of training is known to be one: what is gained without that is told apart.
-    let answers: BTreeSet<usize> = class.pairs.iter().map(|pair| pair.positive).collect();
+    let answers = class.answers(&tried[chosen]);
     let is_fresh = |query: &Query| !query.judged.iter().any(|(document, grade)| *grade > 0 && answers.contains(&(*document as usize)));
     let fresh: Vec<usize> = (0..set.queries.len()).filter(|&at| is_fresh(&set.queries[at])).collect();
     let fresh_gain: Option<Figure> = match fresh.is_empty() {
@@ -408,6 +408,12 @@ impl Class {
         (0..FOLDS).map(split).collect()
     }
 
+    /// The documents that a training with these settings knows to be answers.
+    fn answers(&self, tried: &Tried) -> BTreeSet<usize> {
+        let titles = self.titles.iter().filter(|_| tried.titles);
+        self.pairs.iter().chain(titles).map(|pair| pair.positive).collect()
+    }
+
     fn train(&self, tried: &Tried, pairs: &[RowPair], job: Job<'_>) -> Result<Projection> {
         let dimensions = self.vectors.dimensions();
         let config = TrainConfig {
@@ -506,6 +512,25 @@ mod tests {
         let labels = [(4, 10), (7, 11), (9, 10), (9, 12), (2, 12), (5, 13)];
         assert_eq!(groups(&labels), BTreeMap::from([(2, 2), (4, 2), (5, 5), (7, 7), (9, 2)]));
         assert!(groups(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_title_that_taught_makes_its_document_an_answer() {
+        let pair = |anchor, positive, group| RowPair { anchor, positive, group };
+        let rows: Vec<(u64, Vec<f32>)> = (0..6).map(|id| (id, vec![id as f32, 1.0])).collect();
+        let rows: Vec<(u64, &[f32])> = rows.iter().map(|(id, row)| (*id, row.as_slice())).collect();
+        let class = Class {
+            vectors: Vectors::new(2, &rows).expect("vectors"),
+            documents: vec![0, 1, 2],
+            pairs: vec![pair(3, 0, 0)],
+            titles: vec![pair(4, 1, 1), pair(5, 0, 2)],
+            groups: (0..6).collect(),
+            asked: Vec::new(),
+            raw: Vec::new(),
+        };
+        let with = |titles| class.answers(&Tried { rank: 1, epochs: 1, titles });
+        assert_eq!(with(false), BTreeSet::from([0]));
+        assert_eq!(with(true), BTreeSet::from([0, 1]));
     }
 
     #[test]

@@ -336,6 +336,7 @@ fn learned_text(report: &LearnedReport, style: &Style) -> String {
     );
     for (n, what) in [
         (ground.queries_left_out, "training queries are test queries too, and were left out"),
+        (ground.titles_left_out, "titles are test queries too, and were left out"),
         (ground.labels_to_nowhere, "labels lead to no query or document of the set, and were left out"),
     ] {
         if n > 0 {

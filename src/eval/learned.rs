@@ -78,6 +78,9 @@ pub struct Ground {
     pub titles: usize,
     /// Training queries that are a test query too, by id or by text; left out.
     pub queries_left_out: usize,
+    /// Titles that are a test query by their text; left out.
+    #[serde(default)]
+    pub titles_left_out: usize,
     /// Labels that lead to no document or query of the set; left out.
     pub labels_to_nowhere: usize,
     /// Documents that are relevant in both splits: their texts were seen in training with other questions.
@@ -149,7 +152,7 @@ pub fn evaluate(set: &BeirSet, taught: &BeirSet, engine: EngineReport, embedder:
     let (pairs, ground) = pairs(set, taught)?;
     let class = Class::embed(set, taught, pairs, embedder, job)?;
     let speed = Speed::since(set.counts.documents + set.queries.len() + taught.queries.len() + class.titles.len(), begun);
-    let ground = Ground { titles: class.titles.len(), ..ground };
+    let ground = Ground { titles: class.titles.len(), titles_left_out: class.titles_left_out, ..ground };
 
     let folds = class.folds();
     let tried: Vec<Tried> = TRIED.into_iter().filter(|tried| !tried.titles || !class.titles.is_empty()).collect();
@@ -275,14 +278,13 @@ fn pairs(set: &BeirSet, taught: &BeirSet) -> Result<(Vec<Label>, Ground)> {
         return Err(Error::usage(format!("the corpus has {} documents; at most {MAX_DOCUMENTS} are held in memory", set.counts.documents))
             .at(&set.folder));
     }
-    let said = |query: &Query| query.text.split_whitespace().flat_map(str::chars).flat_map(char::to_lowercase).collect::<String>();
-    let (ids, texts): (HashSet<&str>, HashSet<String>) = set.queries.iter().map(|query| (query.id.as_str(), said(query))).unzip();
+    let (ids, texts): (HashSet<&str>, HashSet<String>) = set.queries.iter().map(|query| (query.id.as_str(), said(&query.text))).unzip();
     let documents = taught.counts.documents as u32;
     let mut ground = Ground { labels_to_nowhere: taught.counts.unknown_queries, ..Ground::default() };
     let mut labels = Vec::new();
     let mut of_document: BTreeMap<u32, usize> = BTreeMap::new();
     for (at, query) in taught.queries.iter().enumerate() {
-        if ids.contains(query.id.as_str()) || texts.contains(&said(query)) {
+        if ids.contains(query.id.as_str()) || texts.contains(&said(&query.text)) {
             ground.queries_left_out += 1;
             continue;
         }
@@ -318,6 +320,11 @@ fn pairs(set: &BeirSet, taught: &BeirSet) -> Result<(Vec<Label>, Ground)> {
     Ok((labels, ground))
 }
 
+/// A text without spaces and in lower case: two questions that differ in nothing else are one.
+fn said(text: &str) -> String {
+    text.split_whitespace().flat_map(str::chars).flat_map(char::to_lowercase).collect()
+}
+
 /// The group of each query that has a label: queries that share a document are one, by the smallest of their places.
 fn groups(labels: &[Label]) -> BTreeMap<usize, usize> {
     let mut parent: BTreeMap<usize, usize> = labels.iter().map(|&(query, _)| (query, query)).collect();
@@ -344,6 +351,8 @@ struct Class {
     pairs: Vec<RowPair>,
     /// Titles and their documents.
     titles: Vec<RowPair>,
+    /// Titles that a test query says word for word.
+    titles_left_out: usize,
     /// Row by row: what may be no negative of it.
     groups: Vec<usize>,
     /// The vectors of the test queries.
@@ -356,7 +365,8 @@ impl Class {
     fn embed(set: &BeirSet, taught: &BeirSet, labels: Vec<Label>, embedder: &mut Embedder, job: Job<'_>) -> Result<Class> {
         let asked = embed(embedder, "queries", TextKind::Query, set.queries.iter().map(|query| Ok(query.text.clone())), job)?;
         let learning = embed(embedder, "queries", TextKind::Query, taught.queries.iter().map(|query| Ok(query.text.clone())), job)?;
-        let mut headings: Vec<(u32, String)> = Vec::new();
+        let tested: HashSet<String> = set.queries.iter().map(|query| said(&query.text)).collect();
+        let (mut headings, mut titles_left_out): (Vec<(u32, String)>, usize) = (Vec::new(), 0);
         for (row, document) in set.texts()?.enumerate() {
             job.check()?;
             let document = document?;
@@ -364,7 +374,10 @@ impl Class {
                 && document.title.split_whitespace().count() >= MIN_TITLE_WORDS
                 && !document.text.trim().is_empty()
             {
-                headings.push((number, document.title));
+                match tested.contains(&said(&document.title)) {
+                    true => titles_left_out += 1,
+                    false => headings.push((number, document.title)),
+                }
             }
         }
         let step = headings.len().div_ceil((TITLES_PER_LABEL * labels.len()).max(1)).max(1);
@@ -395,7 +408,7 @@ impl Class {
         let titles = titles.filter(|pair| vectors.first_of(pair.anchor) != vectors.first_of(pair.positive)).collect();
         let groups = (0..vectors.len()).collect();
         let raw = raw.iter().map(|vector| direction(vector)).collect();
-        Ok(Class { vectors, documents: (0..documents).collect(), pairs, titles, groups, asked, raw })
+        Ok(Class { vectors, documents: (0..documents).collect(), pairs, titles, titles_left_out, groups, asked, raw })
     }
 
     /// For each fold the pairs that teach and those that are held out, whole groups together, dealt by a hash of their numbers.
@@ -524,6 +537,7 @@ mod tests {
             documents: vec![0, 1, 2],
             pairs: vec![pair(3, 0, 0)],
             titles: vec![pair(4, 1, 1), pair(5, 0, 2)],
+            titles_left_out: 0,
             groups: (0..6).collect(),
             asked: Vec::new(),
             raw: Vec::new(),

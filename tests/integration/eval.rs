@@ -359,15 +359,17 @@ fn what_cannot_teach_is_refused_before_anything_is_embedded() {
     error: set/qrels/dev.tsv: the data set has no split "dev"
     hint: splits that are there: test, train
     "#);
-    // Labels that lead nowhere, and a training query that is a test query.
+    // Labels that lead nowhere, a training query that is a test query, and one that is another document's title.
     taught(&place, 120);
+    let queries = String::from_utf8(place.read("set/queries.jsonl")).unwrap();
+    place.write("set/queries.jsonl", queries.replace("\"what of h\"", "\"about the  FA and more\""));
     let mut train = String::from_utf8(place.read("set/qrels/train.tsv")).unwrap();
     train += "q0\tnowhere\t1\nq3\td3\t1\nnobody\td1\t1\n";
     place.write("set/qrels/train.tsv", train);
     let ground = place.run(["eval", "beir", "--model", "./model", "set", "--train", "--json"]).json()["ground"].take();
     assert_eq!(
-        (&ground["labels_to_nowhere"], &ground["queries_left_out"], &ground["pairs"]),
-        (&json!(2), &json!(1), &json!(90)),
+        (&ground["labels_to_nowhere"], &ground["queries_left_out"], &ground["pairs"], &ground["titles"], &ground["titles_left_out"]),
+        (&json!(2), &json!(1), &json!(90), &json!(119), &json!(1)),
         "{ground}"
     );
 }

@@ -140,7 +140,7 @@ pub(super) fn pins(setup: &Setup, store: &Store) -> Result<Option<FusionPins>> {
 /// The questions of the project that choose and judge: none for what the projection was trained on.
 fn sets(store: &Store, joined: Option<&ProjectionPlan>) -> Result<Vec<Set>> {
     let trained = match joined {
-        Some(plan) => projections::trained_on(plan, store)?,
+        Some(plan) => projections::trained_on(plan, store, true)?,
         None => BTreeSet::new(),
     };
     Ok(vec![history::commits(store, &trained, choice::LIMIT)?, sentences::sentences(store, &trained, choice::LIMIT)?])

@@ -155,6 +155,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
             outcomes.push(projections::make(plan, &ground, job)?);
         }
     }
+    projections::forget_refused(&setup.plan.projections, &setup.embeddings)?;
     let fusion = fusion::make(&setup, &store, job)?;
     let lockfile = match &lock {
         Some(lock) => pinned.hold_made(&project, lock, Depth::Bytes, job).map(|()| Kept::Held)?,

@@ -106,10 +106,20 @@ impl Embeddings {
     pub fn sweep(&self) {
         fs::sweep(&self.folder);
         fs::sweep(&self.folder.join("projections"));
+        fs::sweep(&self.refused_folder());
     }
 
     pub fn projection(&self, name: &str) -> PathBuf {
         self.folder.join("projections").join(format!("{name}.safetensors"))
+    }
+
+    /// What is kept of a projection that the gate refused: `eval project` shows it, and nobody searches with it.
+    pub fn refused(&self, name: &str) -> PathBuf {
+        self.refused_folder().join(format!("{name}.safetensors"))
+    }
+
+    pub fn refused_folder(&self) -> PathBuf {
+        self.folder.join("projections").join("refused")
     }
 
     pub fn projection_index(&self, name: &str) -> PathBuf {

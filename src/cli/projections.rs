@@ -27,6 +27,8 @@ pub(super) const TRAINING_VERSION: u32 = 4;
 /// Chunks that a projection is trained and judged on, at most: with vectors of 1,024 numbers and their texts some 700 MB.
 const MOST_CHUNKS: usize = 100_000;
 
+const AGAIN: &str = "run `patina oxidize`";
+
 /// Bytes of a record file that are read.
 const RECORD_LIMIT: u64 = 16 << 20;
 
@@ -70,6 +72,9 @@ pub(super) struct Outcome {
     pub other_histories: Vec<History>,
     /// The SHA-256 of the projection's file, if published.
     pub sha256: Option<String>,
+    /// The SHA-256 of what is kept of it, if it was judged and refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_sha256: Option<String>,
     /// Numbers of a projected vector.
     pub output_dim: usize,
 }
@@ -158,7 +163,7 @@ pub(super) fn inputs(plan: &ProjectionPlan, fingerprint: &str, store: &Store) ->
 /// Whether what is kept was made from these inputs and is whole: file, index and all.
 pub(super) fn is_current(outcome: &Outcome, inputs: &str, embeddings: &Embeddings, fingerprint: &str, content_hash: &str) -> bool {
     let whole = || match &outcome.sha256 {
-        None => !embeddings.projection(&outcome.name).exists(),
+        None => !embeddings.projection(&outcome.name).exists() && kept(outcome, embeddings).is_ok(),
         Some(sha256) => opened(outcome, sha256, embeddings, fingerprint, content_hash, Depth::Stamps).is_ok(),
     };
     outcome.inputs == inputs && whole()
@@ -184,17 +189,38 @@ pub(super) fn make(plan: &ProjectionPlan, ground: &Ground<'_>, job: Job<'_>) -> 
         history: None,
         other_histories: Vec::new(),
         sha256: None,
+        refused_sha256: None,
         output_dim: plan.output,
     };
-    if let Some(projection) = learn::learn(plan, ground, &mut outcome, job)? {
-        publish(&projection, plan, ground, &mut outcome, job)?;
+    let refused = ground.embeddings.refused(&plan.name);
+    match learn::learn(plan, ground, &mut outcome, job)? {
+        Some(projection) if outcome.published => publish(&projection, plan, ground, &mut outcome, job)?,
+        Some(projection) => {
+            projection.save(&refused)?;
+            outcome.refused_sha256 = Some(fs::sha256_file(&refused)?);
+        }
+        None => {}
     }
     // The record goes first: one that promises a file which is gone would stop every search.
     write(&ground.embeddings.verdict(&plan.name), &outcome)?;
     if !outcome.published {
         withdraw(ground.embeddings, &plan.name)?;
     }
+    if outcome.refused_sha256.is_none() {
+        fs::remove_file(&refused)?;
+    }
     Ok(outcome)
+}
+
+/// Removes what was kept of refused projections that the recipe has no longer.
+pub(super) fn forget_refused(plans: &[ProjectionPlan], embeddings: &Embeddings) -> Result<()> {
+    for entry in std::fs::read_dir(embeddings.refused_folder()).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_file() && !plans.iter().any(|plan| embeddings.refused(&plan.name) == path) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The projection's file, then its index: a reader that finds the old index beside the new file sees that they do not belong
@@ -270,15 +296,10 @@ pub(super) fn open(
     depth: Depth,
 ) -> Result<(Projection, Option<Index>)> {
     let name = &plan.name;
-    let hint = "run `patina oxidize`";
     let Some(outcome) = Outcome::read(&embeddings.verdict(name))? else {
-        return Err(Error::missing(format!("the projection {name:?} was never trained")).hint(hint));
+        return Err(Error::missing(format!("the projection {name:?} was never trained")).hint(AGAIN));
     };
-    if outcome.inputs != inputs(plan, fingerprint, store)? {
-        return Err(
-            Error::stale(format!("the recipe, the model or the project changed since the projection {name:?} was trained")).hint(hint)
-        );
-    }
+    of_today(&outcome, plan, fingerprint, store)?;
     let Some(sha256) = outcome.sha256.as_deref().filter(|_| outcome.published) else {
         let hint = match outcome.verdict {
             Some(_) => "search without it, or set `gate: off` in the recipe and run `patina oxidize`",
@@ -287,6 +308,30 @@ pub(super) fn open(
         return Err(Error::missing(format!("the projection {name:?} is not published: {}", outcome.reason)).hint(hint));
     };
     opened(&outcome, sha256, embeddings, fingerprint, &store.content_hash()?, depth)
+}
+
+/// A projection of the recipe that the gate refused, as far as its file is kept: to be looked at and never to be searched with. Fails as
+/// [`open`] does if it was made from something else, or is damaged.
+pub(super) fn open_refused(plan: &ProjectionPlan, outcome: &Outcome, setup: &Setup, store: &Store) -> Result<Option<Projection>> {
+    of_today(outcome, plan, &setup.fingerprint, store)?;
+    kept(outcome, &setup.embeddings)
+}
+
+/// What is kept of a refused projection, checked against its record.
+fn kept(outcome: &Outcome, embeddings: &Embeddings) -> Result<Option<Projection>> {
+    outcome.refused_sha256.as_ref().map(|sha256| checked(&embeddings.refused(&outcome.name), sha256)).transpose()
+}
+
+/// Fails if a record is not of what is here now.
+fn of_today(outcome: &Outcome, plan: &ProjectionPlan, fingerprint: &str, store: &Store) -> Result<()> {
+    match outcome.inputs == inputs(plan, fingerprint, store)? {
+        true => Ok(()),
+        false => {
+            let name = &plan.name;
+            let message = format!("the recipe, the model or the project changed since the projection {name:?} was trained");
+            Err(Error::stale(message).hint(AGAIN))
+        }
+    }
 }
 
 /// The files of a published projection, checked against its record.
@@ -298,17 +343,7 @@ fn opened(
     content_hash: &str,
     depth: Depth,
 ) -> Result<(Projection, Option<Index>)> {
-    let hint = "run `patina oxidize`";
-    let path = embeddings.projection(&outcome.name);
-    let found = match fs::sha256_file(&path) {
-        Ok(found) => found,
-        Err(_) if !path.exists() => return Err(Error::new(ErrorKind::Stale, "the projection's file is gone").at(path).hint(hint)),
-        Err(e) => return Err(e),
-    };
-    if found != sha256 {
-        return Err(Error::corrupt(format!("the projection has SHA-256 {found}, its record says {sha256}")).at(path).hint(hint));
-    }
-    let projection = Projection::load(&path)?;
+    let projection = checked(&embeddings.projection(&outcome.name), sha256)?;
     if projection.sides() == crate::train::Sides::Query {
         return Ok((projection, None));
     }
@@ -319,6 +354,19 @@ fn opened(
         Depth::Bytes => Index::verify(&index, &expected)?,
     };
     Ok((projection, Some(index)))
+}
+
+/// A projection's file, if it is what its record says.
+fn checked(path: &Path, sha256: &str) -> Result<Projection> {
+    let found = match fs::sha256_file(path) {
+        Ok(found) => found,
+        Err(_) if !path.exists() => return Err(Error::new(ErrorKind::Stale, "the projection's file is gone").at(path).hint(AGAIN)),
+        Err(e) => return Err(e),
+    };
+    if found != sha256 {
+        return Err(Error::corrupt(format!("the projection has SHA-256 {found}, its record says {sha256}")).at(path).hint(AGAIN));
+    }
+    Projection::load(path)
 }
 
 /// Only what passed the gate joins a search that did not ask for it. A record that cannot be read promises nothing.

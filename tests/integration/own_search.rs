@@ -337,7 +337,7 @@ fn vectors_that_know_nothing_lose_their_weight_and_the_choice_is_told() {
 }
 
 /// So many notes, a day apart, whose sections are pairs. A short one is in none, and asks all the same.
-fn diary(place: &Place, notes: usize, recipe: &str) {
+fn diary(place: &Place, notes: usize) {
     for n in 0..notes {
         let (one, other) = (SUBJECTS[n % 24], SUBJECTS[(n + 1 + n / 24) % 24]);
         let mut note = format!("# Session: the {one} and the {other}\n\n**Started**: 2024-{:02}-{:02}T10:00:00Z\n", n / 28 + 1, n % 28 + 1);
@@ -349,13 +349,17 @@ fn diary(place: &Place, notes: usize, recipe: &str) {
         write!(note, "\n## Next\n\nThe {one} waits for a {other}.\n").unwrap();
         place.write(&format!("notes/{n:03}.md"), note);
     }
-    place.write(
-        ".patina/oxidize.yaml",
-        format!(
-            "version: 1\nembedding_model: ./model/\nprojections:\n  semantic:\n    layers: [32]\n    architecture: linear\n    epochs: 2\n{recipe}"
-        ),
-    );
     place.run(["scrape"]).success();
+}
+
+const FUSED: &str = "fusion: {lexical: 1, vector: 0.5, projection: 0.5}\n";
+
+/// A recipe with a projection, or without any.
+fn recipe(place: &Place, fusion: &str, projection: Option<&str>) {
+    let projections = projection
+        .map(|more| format!("projections:\n  semantic:\n    architecture: linear\n    epochs: 2\n{more}"))
+        .unwrap_or_default();
+    place.write(".patina/oxidize.yaml", format!("version: 1\nembedding_model: ./model/\n{fusion}{projections}"));
 }
 
 /// Puts into the record that the gate let it pass: so it joins hybrid search.
@@ -379,7 +383,8 @@ fn notes_asked(place: &Place) -> Vec<usize> {
 #[test]
 fn what_a_projection_was_trained_on_asks_nothing() {
     let place = Place::tiny_project();
-    diary(&place, 200, "    gate: off\nfusion: {lexical: 1, vector: 0.5, projection: 0.5}\n");
+    diary(&place, 200);
+    recipe(&place, FUSED, Some("    layers: [32]\n    gate: off\n"));
     let outcome = place.run(["oxidize", "--json"]).json()["projections"][0].take();
     assert_eq!((&outcome["published"], &outcome["folds"]), (&json!(true), &Value::Null), "{outcome}");
     let groups: Vec<u64> = outcome["groups"].as_array().unwrap().iter().map(|groups| groups.as_u64().unwrap()).collect();
@@ -395,7 +400,8 @@ fn what_a_projection_was_trained_on_asks_nothing() {
 
     // Nor does it choose the projection's share.
     let place = Place::tiny_project();
-    diary(&place, 200, "    gate: off\n");
+    diary(&place, 200);
+    recipe(&place, "", Some("    layers: [32]\n    gate: off\n"));
     place.run(["oxidize"]).success();
     passes_the_gate(&place);
     let choice = place.run(["oxidize", "--json"]).json()["fusion"].take();
@@ -408,7 +414,8 @@ fn what_a_projection_was_trained_on_asks_nothing() {
 #[test]
 fn a_projection_that_was_trained_on_everything_is_not_shown() {
     let place = Place::tiny_project();
-    diary(&place, 40, "    gate: off\nfusion: {lexical: 1, vector: 0.5, projection: 0.5}\n");
+    diary(&place, 40);
+    recipe(&place, FUSED, Some("    layers: [32]\n    gate: off\n"));
     let outcome = place.run(["oxidize", "--json"]).json()["projections"][0].take();
     assert_eq!((&outcome["published"], &outcome["folds"]), (&json!(true), &json!(5)), "{outcome}");
     passes_the_gate(&place);
@@ -426,6 +433,76 @@ fn a_projection_that_was_trained_on_everything_is_not_shown() {
     place.write("labels.json", labels.to_string());
     let own = place.run(["eval", "queries", "labels.json", "--json"]).json()["sets"][0].take();
     assert_eq!(system(&own, "projection:semantic")["note"], "published");
+}
+
+/// A projection that is refused is kept to be looked at: beside the published ones, of no use to search and in no lockfile.
+#[test]
+fn a_refused_projection_is_shown_and_never_searched_with() {
+    const PUBLISHED: &str = ".patina/data/embeddings/model/projections/semantic.safetensors";
+    const REFUSED: &str = ".patina/data/embeddings/model/projections/refused/semantic.safetensors";
+    let place = Place::tiny_project();
+    diary(&place, 200);
+    // Two numbers cannot do what sixty-four do.
+    let refused = || recipe(&place, FUSED, Some("    layers: [2]\n"));
+    refused();
+    let outcome = place.run(["oxidize", "--json"]).json()["projections"][0].take();
+    assert_eq!((&outcome["published"], outcome["verdict"].is_object()), (&json!(false), true), "{outcome}");
+    assert!(place.path(REFUSED).exists() && !place.path(PUBLISHED).exists());
+    let kept = place.read(REFUSED);
+
+    let shown = |place: &Place| place.run(["eval", "project", "--kind", "sentences", "--json"]).json()["sets"][0].take();
+    let set = shown(&place);
+    assert_eq!(system(&set, "projection:semantic")["note"], "not published");
+    assert_ne!(system(&set, "projection:semantic")["figures"], system(&set, "vector")["figures"], "it is asked");
+    assert_eq!(system(&set, "hybrid")["note"], "lexical 1, vector 0.5", "it joins nothing");
+    // What it was trained on asks it as little as it would if it were published.
+    let seen = outcome["groups"][0].as_u64().unwrap() + outcome["groups"][1].as_u64().unwrap();
+    assert_eq!(left_out(&set)["files: a projection was trained on pairs of them"], seen);
+    let text = place.run(["eval", "project", "--kind", "sentences"]).success().text();
+    let line = text.lines().find(|line| line.starts_with("projection:semantic")).unwrap();
+    assert!(line.ends_with("not published"), "{text}");
+
+    assert_eq!(place.run(["scry", "--json", "the anchor turns"]).json()["projection"], Value::Null);
+    place.run(["scry", "--projection", "semantic", "the anchor turns"]).exit(2);
+    let lock = String::from_utf8(place.read(".patina/oxidize.lock")).unwrap();
+    assert!(!lock.contains(outcome["refused_sha256"].as_str().unwrap()), "{lock}");
+    place.run(["oxidize", "--locked"]).success();
+
+    // It is what its record says, or it is made again.
+    place.tamper(REFUSED);
+    assert!(place.run(["eval", "project"]).exit(3).err.contains("refused/semantic.safetensors: the projection has SHA-256"));
+    place.run(["scry", "the anchor turns"]).success();
+    place.run(["oxidize"]).success();
+    assert_eq!(place.read(REFUSED), kept);
+    std::fs::remove_file(place.path(REFUSED)).unwrap();
+    assert!(place.run(["eval", "project"]).exit(3).err.contains("the projection's file is gone"));
+    place.run(["oxidize"]).success();
+    assert_eq!(place.read(REFUSED), kept);
+
+    // Published it is not refused, and out of the recipe it is neither.
+    recipe(&place, FUSED, Some("    layers: [2]\n    gate: off\n"));
+    assert!(place.run(["eval", "project"]).exit(3).err.contains("changed since the projection \"semantic\" was trained"));
+    place.run(["oxidize"]).success();
+    assert!(place.path(PUBLISHED).exists() && !place.path(REFUSED).exists());
+    refused();
+    place.run(["oxidize"]).success();
+    assert_eq!((place.read(REFUSED), place.path(PUBLISHED).exists()), (kept, false));
+    recipe(&place, FUSED, None);
+    place.run(["oxidize"]).success();
+    assert!(!place.path(REFUSED).exists());
+}
+
+/// Of a small project what is kept is the first of the parts, and the last fifth of the groups has not taught it.
+#[test]
+fn a_small_project_s_refused_projection_is_asked_by_what_was_held_out() {
+    let place = Place::tiny_project();
+    diary(&place, 50);
+    recipe(&place, FUSED, Some("    layers: [2]\n"));
+    let outcome = place.run(["oxidize", "--json"]).json()["projections"][0].take();
+    assert_eq!((&outcome["published"], &outcome["folds"]), (&json!(false), &json!(5)), "{outcome}");
+    let set = place.run(["eval", "project", "--kind", "sentences", "--run", "runs", "--json"]).json()["sets"][0].take();
+    assert_eq!(system(&set, "projection:semantic")["note"], "not published");
+    assert_eq!(notes_asked(&place).len() as u64, outcome["groups"][2].as_u64().unwrap(), "{set}");
 }
 
 /// Half of the comments share a word with their code, half share none: what they say is in no code that is searched.

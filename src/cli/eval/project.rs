@@ -152,7 +152,7 @@ struct Ground {
 /// A projection that is there.
 struct Opened {
     name: String,
-    note: &'static str,
+    published: bool,
     projection: Projection,
     /// Of documents; none where they stay as they are.
     index: Option<Box<dyn VectorIndex>>,
@@ -180,7 +180,7 @@ impl Ground {
         let mut all = BTreeSet::new();
         for opened in &self.projections {
             if let Some(plan) = self.setup.plan.projection(&opened.name) {
-                all.extend(projections::trained_on(plan, &self.store)?);
+                all.extend(projections::trained_on(plan, &self.store, opened.published)?);
             }
         }
         Ok(all)
@@ -309,31 +309,33 @@ impl Ground {
 
 impl Opened {
     fn over<'a>(&'a self, index: &'a dyn VectorIndex) -> Projected<'a> {
-        Projected { name: self.name.clone(), note: self.note.to_owned(), projection: &self.projection, index }
+        let note = if self.published { "published" } else { "not published" };
+        Projected { name: self.name.clone(), note: note.to_owned(), projection: &self.projection, index }
     }
 }
 
-/// Every projection of the recipe whose file is there: published ones with their index, others with vectors made now.
+/// Every projection of the recipe that was judged: published ones with their index, refused ones with vectors made now.
 fn opened(setup: &Setup, store: &Store) -> Result<Vec<Opened>> {
     let mut out = Vec::new();
     for plan in &setup.plan.projections {
-        let file = setup.embeddings.projection(&plan.name);
-        let published = Outcome::read(&setup.embeddings.verdict(&plan.name))?.is_some_and(|outcome| outcome.published);
-        if published {
+        let (name, Some(outcome)) = (plan.name.clone(), Outcome::read(&setup.embeddings.verdict(&plan.name))?) else { continue };
+        if outcome.published {
             let (projection, index) = projections::open(plan, &setup.embeddings, &setup.fingerprint, store, Depth::Stamps)?;
             let index = index.map(|index| Box::new(index) as Box<dyn VectorIndex>);
-            out.push(Opened { name: plan.name.clone(), note: "published", projection, index });
-        } else if file.is_file() {
-            let projection = Projection::load(&file)?;
-            if projection.sides() == Sides::Query {
-                out.push(Opened { name: plan.name.clone(), note: "not published", projection, index: None });
-                continue;
-            }
-            let vectors = setup.vectors(store)?;
-            let mut flat = Flat::new(projection.output_dim());
-            vectors.each(&vectors.ids()?, &mut |id, vector| flat.push(id, &projection.apply(vector)?))?;
-            out.push(Opened { name: plan.name.clone(), note: "not published", projection, index: Some(Box::new(flat)) });
+            out.push(Opened { name, published: true, projection, index });
+            continue;
         }
+        let Some(projection) = projections::open_refused(plan, &outcome, setup, store)? else { continue };
+        let index = match projection.sides() {
+            Sides::Query => None,
+            Sides::Both => {
+                let vectors = setup.vectors(store)?;
+                let mut flat = Flat::new(projection.output_dim());
+                vectors.each(&vectors.ids()?, &mut |id, vector| flat.push(id, &projection.apply(vector)?))?;
+                Some(Box::new(flat) as Box<dyn VectorIndex>)
+            }
+        };
+        out.push(Opened { name, published: false, projection, index });
     }
     Ok(out)
 }

@@ -23,7 +23,7 @@ const DEEPER: usize = 2;
 /// are not, which the held-out ones stand for, it knows nothing, and to beat it there proves nothing.
 const NO_TABLE: &str = "no table: held-out functions are as if they had not been scraped";
 
-/// Trains and judges; the projection, if it is to be published. What there is to say goes into `outcome`.
+/// Trains and judges; the projection, published or not, if there was enough to train on. What there is to say goes into `outcome`.
 pub(super) fn learn(plan: &ProjectionPlan, ground: &Ground<'_>, outcome: &mut Outcome, job: Job<'_>) -> Result<Option<Projection>> {
     let Known { commits, symbols, edges } = Known::of(plan, ground.store)?;
     let material = Material { chunks: &ground.sample.chunks, commits: &commits, symbols: &symbols, edges: &edges };
@@ -64,14 +64,15 @@ impl Known {
 }
 
 /// The sessions, files and commits of all pairs that a projection of this plan is trained on or stopped by, if it is trained on what is in
-/// the store now. A pair teaches of its whole group: what stands beside it in the same session was pulled along.
-pub(in crate::cli) fn trained_on(plan: &ProjectionPlan, store: &Store) -> Result<BTreeSet<String>> {
+/// the store now; `published` says which one that is, as [`Class::learn`] has it. A pair teaches of its whole group: what stands beside it in
+/// the same session was pulled along.
+pub(in crate::cli) fn trained_on(plan: &ProjectionPlan, store: &Store, published: bool) -> Result<BTreeSet<String>> {
     let chunks = store.sample(super::MOST_CHUNKS)?;
     let Known { commits, symbols, edges } = Known::of(plan, store)?;
     let made = pairs::make(&plan.pairs, &Material { chunks: &chunks, commits: &commits, symbols: &symbols, edges: &edges });
     let Ok(splits) = split(&made, plan.seed) else { return Ok(BTreeSet::new()) };
-    // In folds the last training is on all of them.
-    let (first, all) = (&splits[0], splits.len() > 1);
+    // In folds the last training, of what is published, is on all of them.
+    let (first, all) = (&splits[0], splits.len() > 1 && published);
     let tested = first.test.iter().filter(|_| all);
     let known = first.train.iter().chain(&first.validation).chain(tested);
     let ids: HashSet<u64> = known.flat_map(|pair| [pair.anchor, pair.positive]).collect();
@@ -212,7 +213,8 @@ impl<'a> Class<'a> {
         outcome.history = histories.next();
         outcome.other_histories = histories.collect();
         if !outcome.published {
-            return Ok(None);
+            // As it was judged: of several the first, which is not worth another training.
+            return Ok(trained.into_iter().next().map(|(projection, _)| projection));
         }
         if splits.len() == 1 {
             return Ok(trained.pop().map(|(projection, _)| projection));

@@ -22,7 +22,7 @@ mod yaml;
 pub use bench::BenchPlan;
 pub use fusion::{DEFAULT_LEXICAL, DEFAULT_VECTOR, FusionPlan};
 pub use plan::{FEWEST_TOKENS, MOST_TOKENS, ModelFacts, Plan, PromptsPlan, ScrapePlan, default_group_size};
-pub use projection::{Architecture, Loss, PairSource, ProjectionPlan, Sides};
+pub use projection::{Architecture, Loss, MAX_PROJECTION_NUMBERS, PairSource, ProjectionPlan, Sides};
 pub use rerank::{DEFAULT_CANDIDATES, MAX_CANDIDATES, RerankPlan};
 pub use runtime::{RuntimeChoice, RuntimesPlan};
 pub use scalar::Scalar;

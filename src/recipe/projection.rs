@@ -11,6 +11,8 @@ use crate::error::Result;
 const MIN_LAYER: i64 = 2;
 /// The largest layer.
 const MAX_LAYER: i64 = 16_384;
+/// The most numbers that a projection may hold: more would make a file that is refused when it is read.
+pub const MAX_PROJECTION_NUMBERS: usize = 128_000_000;
 /// The most passes over the pairs.
 const MAX_EPOCHS: i64 = 10_000;
 /// The most pairs of a batch; in-batch negatives cost its square.
@@ -332,17 +334,31 @@ fn shape(
         _ => Ok(input),
     };
     let found = layers.value.len();
-    match (architecture, sizes.as_slice(), found) {
-        (Architecture::Mlp2Layer, &[hidden, output], 2) => Ok((architecture, model, Some(hidden), output)),
-        (Architecture::Mlp2Layer, &[input, hidden, output], 3) => Ok((architecture, first_is_model(input)?, Some(hidden), output)),
-        (Architecture::Linear, &[output], 1) => Ok((architecture, model, None, output)),
-        (Architecture::Linear, &[input, output], 2) => Ok((architecture, first_is_model(input)?, None, output)),
-        (Architecture::Residual | Architecture::LowRank, &[hidden], 1) => Ok((architecture, model, Some(hidden), model)),
+    let (input, hidden, output) = match (architecture, sizes.as_slice(), found) {
+        (Architecture::Mlp2Layer, &[hidden, output], 2) => (model, Some(hidden), output),
+        (Architecture::Mlp2Layer, &[input, hidden, output], 3) => (first_is_model(input)?, Some(hidden), output),
+        (Architecture::Linear, &[output], 1) => (model, None, output),
+        (Architecture::Linear, &[input, output], 2) => (first_is_model(input)?, None, output),
+        (Architecture::Residual | Architecture::LowRank, &[hidden], 1) => (model, Some(hidden), model),
         _ => {
             let entries = if found == 1 { "1 entry".to_owned() } else { format!("{found} entries") };
             let message = format!("`layers` has {entries}, which is no shape of `{}`", architecture.name());
-            Err(check.wrong(layers, message).hint(format!("`{}` takes {takes}", architecture.name())))
+            return Err(check.wrong(layers, message).hint(format!("`{}` takes {takes}", architecture.name())));
         }
+    };
+    let numbers = numbers(input, hidden, output);
+    if numbers > MAX_PROJECTION_NUMBERS {
+        let message = format!("`layers` make a projection of {numbers} numbers; at most {MAX_PROJECTION_NUMBERS} are taken");
+        return Err(check.wrong(layers, message).hint("write smaller layers: each counts with the one before it and the one after it"));
+    }
+    Ok((architecture, input, hidden, output))
+}
+
+/// Weights and biases. Without the model, what comes in counts nothing yet.
+fn numbers(input: usize, hidden: Option<usize>, output: usize) -> usize {
+    match hidden {
+        Some(hidden) => (input + 1) * hidden + (hidden + 1) * output,
+        None => (input + 1) * output,
     }
 }
 

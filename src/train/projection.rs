@@ -17,9 +17,12 @@ use super::network::{Layer, Network};
 use super::vectors::normalizer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
+use crate::recipe::MAX_PROJECTION_NUMBERS;
 
 /// A larger projection file is refused before it is read.
 pub const MAX_PROJECTION_BYTES: u64 = 512 << 20;
+// Whatever a recipe may ask for can be read again, with its header.
+const _: () = assert!((size_of::<f32>() * MAX_PROJECTION_NUMBERS) as u64 + (1 << 20) < MAX_PROJECTION_BYTES);
 /// Rows that are projected at once; bounds the memory of the hidden layer.
 const BLOCK: usize = 1024;
 const CREATED_BY: &str = "patina-oxidize";
@@ -141,8 +144,14 @@ impl Projection {
         Ok(bytes)
     }
 
-    /// Writes the file atomically. Fails if a weight is not finite: nothing is written then.
+    /// Writes the file atomically. Fails if a weight is not finite, or if [`load`](Projection::load) would refuse the file for its size:
+    /// nothing is written then.
     pub fn save(&self, path: &Path) -> Result<()> {
+        let numbers: usize = self.network.layers.iter().map(|layer| layer.weight.len() + layer.bias.len()).sum();
+        if numbers > MAX_PROJECTION_NUMBERS {
+            let message = format!("the projection has {numbers} numbers; at most {MAX_PROJECTION_NUMBERS} are saved");
+            return Err(Error::failed(message).at(path).hint("write smaller `layers`"));
+        }
         let finite = |layer: &Layer<f32>| layer.weight.iter().chain(&layer.bias).all(|value| value.is_finite());
         if !self.network.layers.iter().all(finite) {
             return Err(Error::failed("the projection has weights that are not finite and is not saved").at(path));
@@ -387,6 +396,19 @@ mod tests {
         }
         assert_eq!(nan.save(&path).expect_err("not finite").kind(), ErrorKind::Failed);
         assert_eq!(Projection::load(&folder.path().join("none")).expect_err("missing").kind(), ErrorKind::Missing);
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_saved() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("p.safetensors");
+        // Zeros that nobody writes to take no memory.
+        let side = 11_500;
+        let layer = Layer { weight: Array2::zeros((side, side)), bias: Array1::zeros(side) };
+        let large = Projection { network: Network { architecture: Architecture::Linear, layers: vec![layer] }, sides: Sides::Both };
+        let error = large.save(&path).expect_err("too large");
+        assert_eq!(error.kind(), ErrorKind::Failed);
+        assert!(error.message().contains("132261500 numbers") && !path.exists(), "{error}");
     }
 
     #[test]

@@ -187,6 +187,9 @@ fn labels_by_hand_may_be_files_places_and_commits() {
         (&report["task"], &set["name"], &set["queries"], &set["relevant"]),
         (&json!("queries"), &json!("by hand"), &json!(4), &json!(5))
     );
+    let note = "only 4 questions: fewer than 20 say little, and their intervals are narrower than what is not known";
+    assert_eq!(set["notes"], json!([note]));
+    assert!(place.run(["eval", "queries", "labels.json"]).success().text().contains(&format!("\nnote: {note}\n")));
     let qrels = String::from_utf8(place.read("runs/by-hand.qrels")).unwrap();
     assert!(
         qrels.contains("q2 0 docs/cobalt.md:3 1\n")

@@ -109,7 +109,12 @@ pub(super) fn queries(context: &Context, arguments: QueriesArguments) -> Result<
     arguments.shared.check()?;
     let labels = Labels::read(&arguments.file)?;
     let ground = Ground::open(context, &arguments.shared)?;
-    let set = labels.resolve(&arguments.file, &ground.store)?;
+    let mut set = labels.resolve(&arguments.file, &ground.store)?;
+    if set.queries.len() < project::MIN_QUERIES {
+        let (few, least) = (plural(set.queries.len(), "question"), project::MIN_QUERIES);
+        // An interval resamples what is there: of one question it has no width.
+        set.notes.push(format!("only {few}: fewer than {least} say little, and their intervals are narrower than what is not known"));
+    }
     ground.judge(context, "queries", vec![Questions { set, symbols: Vec::new(), projections: true }], Vec::new(), &arguments.shared)
 }
 

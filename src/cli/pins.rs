@@ -177,8 +177,9 @@ impl Pinned<'_> {
         let old = match Lock::read(&path) {
             Ok(old) => Some(old),
             Err(error) if error.kind() == ErrorKind::Missing => None,
-            // A damaged one pins nothing; git has it. One of a later Patina, or that may not be read, is not ours to replace.
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
+            // A damaged one pins nothing, and one of an earlier Patina less; git has it. One of a later Patina, or that may not be read, is
+            // not ours to replace.
+            Err(error) if error.kind() == ErrorKind::Corrupt || Lock::is_of_earlier_version(&path) => {
                 job.progress.note(&format!("{error}; it is written anew"));
                 None
             }
@@ -186,7 +187,10 @@ impl Pinned<'_> {
         };
         now.made = self.made(old.as_ref().and_then(|old| old.made.as_ref()), Depth::Stamps)?;
         let holds = |old: &Lock| {
-            let whole = old.source.is_some() == now.source.is_some() && old.made.is_some() == now.made.is_some();
+            let fusion = |lock: &Lock| lock.made.as_ref().is_some_and(|made| made.fusion.is_some());
+            let whole = old.source.is_some() == now.source.is_some()
+                && old.made.is_some() == now.made.is_some()
+                && (fusion(old) || !fusion(&now));
             whole && !is_other_measurement(old, &now) && !self.differences(old, &now).iter().any(|difference| difference.must_match)
         };
         if old.as_ref().is_some_and(holds) {

@@ -18,8 +18,9 @@ use crate::fs;
 pub use calibration::{Calibration, CalibrationPins, Compared, Comparison, RuntimeVersion, Setting, Timed};
 pub use differences::{Difference, SKETCH_NOISE};
 
-/// The version of the lockfile's format.
-pub const LOCK_VERSION: u32 = 1;
+/// The version of the lockfile's format: raised with every field, since each is refused where it is not known. Version 1 had no reranker, no
+/// fusion, and of a projection neither why it is published nor what it was compared with.
+pub const LOCK_VERSION: u32 = 2;
 /// The most bytes of a lockfile. A model of a thousand files has some 300 KB.
 pub const MAX_LOCK_BYTES: u64 = 4 << 20;
 /// Numbers of a sketch.
@@ -267,7 +268,6 @@ pub struct ProjectionPins {
     /// Whether it is there for search.
     pub published: bool,
     /// Why, or why not: the verdict in a sentence; told, and never held to.
-    #[serde(default)]
     pub reason: String,
     /// `query` if documents stay raw, so that there is no index of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -318,6 +318,12 @@ pub struct AgainstPins {
     pub gain: [f64; 3],
 }
 
+/// What every version has.
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+}
+
 impl Lock {
     /// Reads and checks a lockfile; nothing of it is believed before.
     ///
@@ -342,10 +348,6 @@ impl Lock {
 
     /// Like [`Lock::read`] for bytes that are already here; `path` is the place that errors name.
     pub fn parse(bytes: &[u8], path: &Path) -> Result<Lock> {
-        #[derive(Deserialize)]
-        struct Head {
-            version: u32,
-        }
         let wrong = |e: serde_json::Error| {
             Error::corrupt(format!("the lockfile does not parse: {e}"))
                 .at_line(path, e.line().max(1), e.column().max(1))
@@ -355,15 +357,25 @@ impl Lock {
         // The version first: a lockfile of a later Patina is not blamed for its new fields.
         let head: Head = serde_json::from_slice(bytes).map_err(wrong)?;
         if head.version != LOCK_VERSION {
-            return Err(Error::stale(format!("the lockfile has version {}; this Patina reads version {LOCK_VERSION}", head.version))
-                .at(path)
-                .hint("use the Patina that wrote it, or write it anew with `patina lock`"));
+            let (which, hint) = match head.version < LOCK_VERSION {
+                true => ("an earlier", "write it anew with `patina oxidize` (without `--locked`) or `patina lock`, or use the Patina that wrote it"),
+                false => ("a later", "use the Patina that wrote it, or write it anew with `patina lock`"),
+            };
+            let version = head.version;
+            let message = format!("the lockfile has version {version}, of {which} Patina; this one reads version {LOCK_VERSION}");
+            return Err(Error::stale(message).at(path).hint(hint));
         }
         let lock: Lock = serde_json::from_slice(bytes).map_err(wrong)?;
         match lock.fault() {
             Some(fault) => Err(corrupt(format!("the lockfile is not sound: {fault}"), path)),
             None => Ok(lock),
         }
+    }
+
+    /// Whether an earlier version of Patina wrote the file, which pinned less. [`Lock::read`] refuses it.
+    pub fn is_of_earlier_version(path: &Path) -> bool {
+        let head = fs::read_limited(path, MAX_LOCK_BYTES).ok().and_then(|bytes| serde_json::from_slice::<Head>(&bytes).ok());
+        head.is_some_and(|head| head.version < LOCK_VERSION)
     }
 
     /// The file's bytes.

@@ -142,7 +142,7 @@ fn it_says_what_decides_the_results() {
         let out = std::process::Command::new("sha256sum").arg(place.path(path)).output().unwrap();
         String::from_utf8(out.stdout).unwrap()[..64].to_owned()
     };
-    assert_eq!((&lock["version"], &lock["model"]["pooling"], &lock["model"]["dimensions"]), (&json!(1), &json!("mean"), &json!(64)));
+    assert_eq!((&lock["version"], &lock["model"]["pooling"], &lock["model"]["dimensions"]), (&json!(2), &json!("mean"), &json!(64)));
     assert_eq!((&lock["model"]["max_tokens"], &lock["model"]["query_prompt"]), (&json!(128), &json!("")));
     for file in lock["model"]["files"].as_array().unwrap() {
         let path = format!("model/{}", file["path"].as_str().unwrap());
@@ -452,9 +452,10 @@ fn a_lockfile_that_is_none() {
     let place = Place::tiny_oxidized();
     let good = place.read(LOCK);
     let text = String::from_utf8(good.clone()).unwrap();
-    let late = text.replacen("\"version\": 1", "\"version\": 2", 1);
+    let late = text.replacen("\"version\": 2", "\"version\": 3", 1);
+    let early = text.replacen("\"version\": 2", "\"version\": 1", 1);
     let twice = text.replacen("\"pooling\"", "\"pooling\": \"mean\", \"pooling\"", 1);
-    for bad in ["", "{", "null", "[]", &text[..text.len() / 2], &text[..text.len() - 3], &late, &twice, &text.replace(": ", " ")] {
+    for bad in ["", "{", "null", "[]", &text[..text.len() / 2], &text[..text.len() - 3], &late, &early, &twice, &text.replace(": ", " ")] {
         place.write(LOCK, bad);
         for command in LOCKED {
             let ran = place.run(command.iter().copied());
@@ -470,6 +471,48 @@ fn a_lockfile_that_is_none() {
     let file = std::fs::OpenOptions::new().write(true).open(place.path(LOCK)).unwrap();
     file.set_len(100 << 20).unwrap();
     assert!(place.run(["oxidize", "--locked"]).exit(3).err.contains("at most 4194304 are read"));
+}
+
+/// As the first format had it: without what was added since.
+#[test]
+fn a_lockfile_of_the_first_format_is_written_anew() {
+    let place = projected();
+    let good = place.read(LOCK);
+    edit(&place, |lock| {
+        lock["version"] = json!(1);
+        lock["made"].as_object_mut().unwrap().remove("fusion");
+        let projection = lock["made"]["projections"][0].as_object_mut().unwrap();
+        projection.remove("reason");
+        projection["metrics"].as_object_mut().unwrap().remove("against");
+    });
+    let first = place.read(LOCK);
+    for command in LOCKED {
+        let ran = place.run(command.iter().copied());
+        assert!(ran.exit(3).err.contains("the lockfile has version 1, of an earlier Patina; this one reads version 2"), "{ran}");
+        assert!(ran.err.contains("hint: write it anew with `patina oxidize` (without `--locked`) or `patina lock`"), "{ran}");
+    }
+    assert_eq!(place.read(LOCK), first, "who is held to it does not write it");
+    assert!(place.run(["status"]).text().contains("lockfile     does not hold"));
+    let ran = place.run(["oxidize"]);
+    assert!(ran.success().err.contains("of an earlier Patina") && ran.err.contains("it is written anew"), "{ran}");
+    assert_eq!(place.read(LOCK), good);
+    // One of a later Patina is not ours to replace.
+    edit(&place, |lock| lock["version"] = json!(3));
+    let later = place.read(LOCK);
+    assert!(place.run(["oxidize"]).exit(3).err.contains("the lockfile has version 3, of a later Patina"));
+    assert_eq!(place.read(LOCK), later);
+}
+
+/// What is only told is pinned as well, once it is there.
+#[test]
+fn a_lockfile_without_the_fusion_gets_it() {
+    let place = projected();
+    let good = place.read(LOCK);
+    assert!(lock(&place)["made"]["fusion"].is_object());
+    edit(&place, |lock| drop(lock["made"].as_object_mut().unwrap().remove("fusion")));
+    holds(&place);
+    assert_eq!(place.run(["oxidize", "--json"]).json()["lockfile"], "written");
+    assert_eq!(place.read(LOCK), good);
 }
 
 #[test]

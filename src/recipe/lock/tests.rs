@@ -491,9 +491,29 @@ fn hostile_files_are_refused() {
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{fault}: {error}");
         assert!(error.hint_text().is_some(), "{fault}");
     }
-    let later = parse(text.replacen("\"version\": 1", "\"version\": 2,\n  \"new\": 5", 1).as_bytes()).expect_err("a later version");
+    let later = parse(text.replacen("\"version\": 2", "\"version\": 3,\n  \"new\": 5", 1).as_bytes()).expect_err("a later version");
     assert_eq!(later.kind(), ErrorKind::Stale);
-    assert!(later.message().contains("version 2") && later.hint_text().is_some(), "{later:?}");
+    assert!(later.message().contains("version 3, of a later Patina") && later.hint_text().is_some(), "{later:?}");
+}
+
+/// It is not blamed for fields that it could not have.
+#[test]
+fn a_lockfile_of_an_earlier_version_is_called_that() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("oxidize.lock");
+    assert!(!Lock::is_of_earlier_version(&path), "there is none");
+    sample().write(&path).expect("written");
+    assert!(!Lock::is_of_earlier_version(&path));
+    let text = String::from_utf8(sample().to_bytes().expect("bytes")).expect("UTF-8");
+    let first = text.replacen("\"version\": 2", "\"version\": 1", 1).replacen("\"reason\": \"published: it beats raw vectors\",", "", 1);
+    crate::fs::write_atomic(&path, |out| out.write_all(first.as_bytes())).expect("written");
+    assert!(Lock::is_of_earlier_version(&path));
+    let error = Lock::read(&path).expect_err("an earlier version");
+    assert_eq!((error.kind(), error.kind().exit_code()), (ErrorKind::Stale, 3));
+    assert!(error.message().contains("version 1, of an earlier Patina; this one reads version 2"), "{error}");
+    assert!(error.hint_text().is_some_and(|hint| hint.contains("`patina oxidize` (without `--locked`)")), "{error:?}");
+    crate::fs::write_atomic(&path, |out| out.write_all(b"{")).expect("written");
+    assert!(!Lock::is_of_earlier_version(&path), "it is damaged");
 }
 
 #[test]

@@ -188,9 +188,8 @@ impl Pinned<'_> {
         now.made = self.made(old.as_ref().and_then(|old| old.made.as_ref()), Depth::Stamps)?;
         let holds = |old: &Lock| {
             let fusion = |lock: &Lock| lock.made.as_ref().is_some_and(|made| made.fusion.is_some());
-            let whole = old.source.is_some() == now.source.is_some()
-                && old.made.is_some() == now.made.is_some()
-                && (fusion(old) || !fusion(&now));
+            let whole =
+                old.source.is_some() == now.source.is_some() && old.made.is_some() == now.made.is_some() && (fusion(old) || !fusion(&now));
             whole && !is_other_measurement(old, &now) && !self.differences(old, &now).iter().any(|difference| difference.must_match)
         };
         if old.as_ref().is_some_and(holds) {

@@ -358,7 +358,10 @@ impl Lock {
         let head: Head = serde_json::from_slice(bytes).map_err(wrong)?;
         if head.version != LOCK_VERSION {
             let (which, hint) = match head.version < LOCK_VERSION {
-                true => ("an earlier", "write it anew with `patina oxidize` (without `--locked`) or `patina lock`, or use the Patina that wrote it"),
+                true => (
+                    "an earlier",
+                    "write it anew with `patina oxidize` (without `--locked`) or `patina lock`, or use the Patina that wrote it",
+                ),
                 false => ("a later", "use the Patina that wrote it, or write it anew with `patina lock`"),
             };
             let version = head.version;

@@ -359,9 +359,8 @@ const FUSED: &str = "fusion: {lexical: 1, vector: 0.5, projection: 0.5}\n";
 
 /// A recipe with a projection, or without any.
 fn recipe(place: &Place, fusion: &str, projection: Option<&str>) {
-    let projections = projection
-        .map(|more| format!("projections:\n  semantic:\n    architecture: linear\n    epochs: 2\n{more}"))
-        .unwrap_or_default();
+    let projections =
+        projection.map(|more| format!("projections:\n  semantic:\n    architecture: linear\n    epochs: 2\n{more}")).unwrap_or_default();
     place.write(".patina/oxidize.yaml", format!("version: 1\nembedding_model: ./model/\n{fusion}{projections}"));
 }
 
@@ -376,8 +375,7 @@ fn passes_the_gate(place: &Place) {
 /// The numbers of the notes that a set asks for.
 fn notes_asked(place: &Place) -> Vec<usize> {
     let qrels = String::from_utf8(place.read("runs/sentences.qrels")).unwrap();
-    let mut notes: Vec<usize> =
-        qrels.lines().filter_map(|line| line.split("notes/").nth(1)?.split(".md").next()?.parse().ok()).collect();
+    let mut notes: Vec<usize> = qrels.lines().filter_map(|line| line.split("notes/").nth(1)?.split(".md").next()?.parse().ok()).collect();
     notes.dedup();
     notes
 }

@@ -10,6 +10,8 @@ pub mod history;
 pub mod labels;
 mod ranked;
 pub mod sentences;
+#[cfg(test)]
+mod tests;
 mod trec;
 
 use std::collections::{BTreeMap, BTreeSet};

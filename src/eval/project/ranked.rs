@@ -294,7 +294,15 @@ mod tests {
     }
 
     fn set(queries: Vec<Query>) -> Set {
-        Set { name: "set".into(), about: String::new(), queries, kinds: Vec::new(), unit: Unit::File, left_out: Vec::new(), notes: Vec::new() }
+        Set {
+            name: "set".into(),
+            about: String::new(),
+            queries,
+            kinds: Vec::new(),
+            unit: Unit::File,
+            left_out: Vec::new(),
+            notes: Vec::new(),
+        }
     }
 
     fn rankings(lexical: &[&[&str]], hybrid: &[&[&str]]) -> Rankings {

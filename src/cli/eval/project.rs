@@ -236,13 +236,13 @@ impl Ground {
     fn judge(&self, context: &Context, task: &'static str, asked: Vec<Questions>, mut few: Vec<Error>, shared: &Shared) -> Result<()> {
         let progress = context.report.progress();
         let job = Job::new(progress.as_ref(), &context.cancel);
-        for why in &few {
-            job.progress.note(why.message());
-        }
         if asked.is_empty()
             && let Some(error) = few.pop()
         {
             return Err(error);
+        }
+        for why in &few {
+            job.progress.note(why.message());
         }
         let mut embedder = Embedder::open(self.setup.settings.clone())?;
         let engine = EngineReport::new(&self.setup.plan.embedding_model, &self.setup.settings, &embedder);

@@ -331,6 +331,8 @@ fn the_table_of_the_gate_is_that_of_companions() {
         let made = Commit { files, date, ..commit(&hash, "x", &[]) };
         put(Kind::Commit, &hash, "x".to_owned(), Some(made));
     }
+    let once = Commit { date: "2025-01-01T01:00:00Z".to_owned(), ..commit("once", "x", &["a.md", "l.md"]) };
+    put(Kind::Commit, "once", "x".to_owned(), Some(once));
     let (chunks, commits) = (store.chunks().expect("chunks"), store.commits().expect("commits"));
     let pairs = made(&[PairSource::Temporal], &chunks, &commits, &[], &[]);
     let table = pairs.companions_before(&commits, Some("2026-01-01"));
@@ -598,14 +600,14 @@ fn projects() -> impl Strategy<Value = (Vec<Chunk>, Vec<Commit>)> {
     })
 }
 
-/// Made-up projects that ask: few sentences, which are lines, whole chunks, headings and doc comments alike.
+/// Made-up projects that ask: not many sentences, which are lines, whole chunks, headings and doc comments alike.
 fn asking() -> impl Strategy<Value = (Vec<Chunk>, Vec<Symbol>)> {
     let said = |topic: usize| match topic % 2 {
         0 => format!("Why does the search miss what the {} says of it?", letters(topic as u64)),
         _ => format!("The {} is opened once and read by whoever asks", letters(topic as u64)),
     };
     // Of a piece: its file, its title, its lines, and what a symbol in it says.
-    let piece = (0usize..30, 0usize..40, proptest::collection::vec(0usize..120, 1..4), proptest::option::of(0usize..40));
+    let piece = (0usize..30, 0usize..400, proptest::collection::vec(0usize..600, 1..4), proptest::option::of(0usize..400));
     proptest::collection::vec(piece, 80..200).prop_map(move |pieces| {
         let (mut chunks, mut symbols) = (Vec::new(), Vec::new());
         for (id, (file, title, lines, doc)) in (0u64..).zip(pieces) {
@@ -613,7 +615,7 @@ fn asking() -> impl Strategy<Value = (Vec<Chunk>, Vec<Symbol>)> {
             let path = format!("{}/{}.x", kind.name(), letters(file as u64));
             let lines: Vec<String> = lines
                 .into_iter()
-                .map(|line| if line < 80 { said(line % 40) } else { text(&letters(1000 + 7 * id + line as u64 % 7)) })
+                .map(|line| if line < 400 { said(line) } else { text(&letters(1000 + 7 * id + line as u64 % 7)) })
                 .collect();
             chunks.push(chunk(id, kind, &path, id as u32 + 1, &said(title), &lines.join("\n")));
             if let Some(doc) = doc.filter(|_| kind == Kind::Code) {

@@ -104,16 +104,16 @@ fn with_the_gate_back_on_the_same_projection_is_judged_anew() {
 /// What counts nothing in search can neither help nor harm there, and the gate says just that.
 #[test]
 fn the_gate_fuses_by_the_weights_of_the_recipe() {
-    let place = oxidized("    gate: off\n");
+    let place = oxidized("    gate: off\nfusion:\n  lexical: 0\n  vector: 0.1\n  projection: 5\n");
     let judged = || place.run(["oxidize", "--json"]).json()["projections"][0].take();
-    let usual = judged();
+    let loud = judged();
     recipe(&place, "    gate: off\nfusion:\n  projection: 0\n");
     let stale = place.run(["status"]).text();
     assert!(stale.contains("semantic: stale"), "{stale}");
     let silent = judged();
-    assert_ne!(usual["inputs"], silent["inputs"]);
+    assert_ne!(loud["inputs"], silent["inputs"]);
     let ends = |outcome: &serde_json::Value| ["low", "high"].map(|end| outcome["verdict"]["hybrid"]["gain"]["ndcg"][end].as_f64().unwrap());
-    assert_ne!(ends(&usual), [0.0; 2], "{usual}");
+    assert_ne!(ends(&loud), [0.0; 2], "{loud}");
     assert_eq!(ends(&silent), [0.0; 2], "{silent}");
 }
 

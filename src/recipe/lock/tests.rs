@@ -156,7 +156,7 @@ fn the_same_state_is_the_same_bytes_and_is_read_back() {
     assert_eq!(bytes, sample().to_bytes().expect("bytes"));
     assert_eq!(parse(&bytes).expect("its own bytes"), sample());
     let text = String::from_utf8(bytes).expect("text");
-    assert!(text.starts_with("{\n  \"version\": 1,\n  \"recipe\": {\n    \"sha256\": \"aaaa") && text.ends_with("}\n"), "{text}");
+    assert!(text.starts_with("{\n  \"version\": 2,\n  \"recipe\": {\n    \"sha256\": \"aaaa") && text.ends_with("}\n"), "{text}");
     // One field a line: a change is a line of a diff.
     let mut other = sample();
     other.model.max_tokens = 256;
@@ -472,7 +472,7 @@ fn hostile_files_are_refused() {
         ("a merge conflict", format!("<<<<<<< HEAD\n{text}")),
         ("an unknown field", text.replacen("\"recipe\"", "\"recipes\": 1,\n  \"recipe\"", 1)),
         ("a field twice", text.replacen("\"max_tokens\": 128,", "\"max_tokens\": 128,\n    \"max_tokens\": 128,", 1)),
-        ("the version twice", text.replacen("\"version\": 1,", "\"version\": 1,\n  \"version\": 1,", 1)),
+        ("the version twice", text.replacen("\"version\": 2,", "\"version\": 2,\n  \"version\": 2,", 1)),
         ("a field is missing", text.replacen("\"pooling\": \"mean\",", "", 1)),
         ("a size below zero", text.replacen("\"size\": 10", "\"size\": -10", 1)),
         ("a number without bounds", text.replacen("\"size\": 10", "\"size\": 1e999", 1)),

@@ -35,6 +35,8 @@ mod read;
 mod walk;
 
 #[cfg(test)]
+mod meanings;
+#[cfg(test)]
 mod tests;
 
 use std::path::Path;

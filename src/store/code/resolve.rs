@@ -306,7 +306,8 @@ fn on<'a>(call: &Raw, receiver: &str, candidates: &[Known<'a>], imports: &[&Impo
     if names_a_type || COMMON.contains(&call.name.as_str()) {
         return (Resolution::Unknown, None);
     }
-    choose(call, methods(), Resolution::Unique)
+    // Nothing ties the value to this file: a method of the file is as likely as any other.
+    choose_unique(methods(), Resolution::Unique)
 }
 
 /// `open()`

@@ -1,0 +1,57 @@
+//! What calls of real source files come to, from the text to the callee.
+
+use super::{Options, scrape};
+use crate::progress::Job;
+use crate::store::{Call, Related, Store, Symbol};
+
+struct Project {
+    folder: tempfile::TempDir,
+    data: tempfile::TempDir,
+}
+
+impl Project {
+    fn with(files: &[(&str, &str)]) -> (Project, Store) {
+        let folder = || tempfile::tempdir().expect("temporary folder");
+        let project = Project { folder: folder(), data: folder() };
+        for (path, text) in files {
+            crate::fs::write_atomic(&project.folder.path().join(path), |out| out.write_all(text.as_bytes())).expect("written");
+        }
+        let mut store = Store::open(&project.data.path().join("patina.db")).expect("store");
+        scrape(project.folder.path(), &mut store, &Options::default(), Job::silent()).expect("scrape");
+        (project, store)
+    }
+}
+
+/// Each call as `receiver.name`, with its line and what it means: `path:line`, or how it was left.
+fn meanings(store: &Store) -> Vec<String> {
+    let symbols = store.symbols().expect("symbols");
+    let place = |id: u64| symbols.iter().find(|s| s.id == id).map(|s| format!("{}:{}", s.path, s.line)).expect("a symbol");
+    let meaning = |call: &Call| call.callee.map_or_else(|| format!("{:?}", call.resolution), place);
+    let calls = store.calls().expect("calls");
+    calls.iter().map(|call| format!("{}:{} {}.{} {}", call.path, call.line, call.receiver, call.name, meaning(call))).collect()
+}
+
+/// The one symbol at a place.
+fn at(store: &Store, path: &str, line: u32) -> Symbol {
+    let mut found = store.symbols().expect("symbols");
+    found.retain(|symbol| symbol.path == path && symbol.line == line);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    found.remove(0)
+}
+
+/// The certain ones among callers or callees, as `qualified depth`.
+fn certain(related: &[Related]) -> Vec<String> {
+    let sure = related.iter().filter(|related| related.resolution.is_resolved());
+    sure.filter_map(|related| related.symbol.as_ref().map(|symbol| format!("{} {}", symbol.qualified, related.depth))).collect()
+}
+
+#[test]
+fn a_method_of_an_unknown_value_is_not_the_files_own_for_certain() {
+    let (_project, store) = Project::with(&[
+        ("page.py", "class Page:\n    def render(self):\n        pass\n\n\ndef show(w):\n    w.render()\n    w.flip()\n"),
+        ("widget.py", "class Widget:\n    def render(self):\n        pass\n\n    def flip(self):\n        pass\n"),
+    ]);
+    assert_eq!(meanings(&store), ["page.py:7 w.render Ambiguous", "page.py:8 w.flip widget.py:5"]);
+    let callers = store.callers(&at(&store, "widget.py", 2), 1).expect("callers");
+    assert_eq!(callers.len(), 1, "it is possible: {callers:#?}");
+}

@@ -55,3 +55,45 @@ fn a_method_of_an_unknown_value_is_not_the_files_own_for_certain() {
     let callers = store.callers(&at(&store, "widget.py", 2), 1).expect("callers");
     assert_eq!(callers.len(), 1, "it is possible: {callers:#?}");
 }
+
+#[test]
+fn a_method_of_the_super_type_is_not_the_callers_own() {
+    let (_project, store) = Project::with(&[
+        ("Base.java", "class Base {\n  void refresh() {}\n  void mend() {}\n}\n"),
+        (
+            "Kid.java",
+            "class Kid extends Base {\n  void refresh() {\n    super.refresh();\n  }\n  void mend() {\n    super.mend();\n  }\n}\n",
+        ),
+        ("Other.java", "class Other {\n  void mend() {}\n}\n"),
+        ("base.py", "class Base:\n    def prepare(self):\n        pass\n"),
+        (
+            "kid.py",
+            "class Kid(Base, dict):\n    def prepare(self):\n        super().prepare()\n        super(Kid, self).prepare()\n\n    def update(self):\n        super().update()\n",
+        ),
+        ("a.py", "class A:\n    def update(self):\n        pass\n"),
+        ("Base.php", "<?php\nclass Base {\n  function open() {}\n}\n"),
+        ("Kid.php", "<?php\nclass Kid extends Base {\n  function load() {}\n  function unpack() {\n    parent::unpack();\n  }\n}\n"),
+        ("Base.cs", "class Base {\n  void Mount() {}\n}\n"),
+        ("Kid.cs", "class Kid : Base {\n  void Mount() {\n    base.Mount();\n  }\n}\n"),
+        // A value that is called so.
+        ("tree.js", "class Tree {\n  grow(parent) {\n    parent.grow();\n  }\n}\nclass Bush {\n  grow() {}\n}\n"),
+    ]);
+    assert_eq!(
+        meanings(&store).into_iter().filter(|line| !line.contains(" .super ")).collect::<Vec<_>>(),
+        [
+            "Kid.cs:3 base.Mount Base.cs:2",
+            "Kid.java:3 super.refresh Base.java:2",
+            "Kid.java:6 super.mend Ambiguous",
+            "Kid.php:5 parent::.unpack Unknown",
+            "kid.py:3 super.prepare base.py:2",
+            "kid.py:4 super.prepare base.py:2",
+            "kid.py:7 super.update Unknown",
+            "tree.js:3 parent.grow Ambiguous",
+        ]
+    );
+    let callers = store.callers(&at(&store, "Base.java", 2), 1).expect("callers");
+    assert_eq!(certain(&callers), ["Kid.refresh 1"]);
+    // What its own `super` call could mean is not the method itself.
+    assert!(store.callers(&at(&store, "Kid.java", 5), 1).expect("callers").is_empty());
+    assert_eq!(store.callers(&at(&store, "Other.java", 2), 1).expect("callers").len(), 1);
+}

@@ -121,6 +121,10 @@ pub(super) fn parts(expression: &str, marks: bool) -> Option<(String, String)> {
 /// The path of names at the end of an expression, `?` if it ends with no name.
 fn path(expression: &str) -> String {
     let expression = without_arguments(expression.trim_end());
+    // Python asks for it with a call.
+    if expression.strip_prefix("super(").and_then(|rest| rest.strip_suffix(')')).is_some_and(|inside| !inside.contains(['(', ')'])) {
+        return "super".to_owned();
+    }
     let in_path = |c: char| in_name(c) || matches!(c, '.' | ':' | '\\');
     let start = expression.char_indices().rev().find(|(_, c)| !in_path(*c)).map_or(0, |(at, c)| at + c.len_utf8());
     let found = expression[start..].trim_start_matches(['.', ':', '\\']);
@@ -174,6 +178,9 @@ mod tests {
             ("parse::<u32>", Some(("", "parse"))),
             ("text.parse::<Vec<u8>>", Some(("text", "parse"))),
             ("open()?.read", Some(("?", "read"))),
+            ("super().read", Some(("super", "read"))),
+            ("super(Kid, self).read", Some(("super", "read"))),
+            ("super(f()).read", Some(("?", "read"))),
             ("open().inner.read", Some(("inner", "read"))),
             ("\"a\".len", Some(("?", "len"))),
             ("list->push", Some(("list", "push"))),

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use super::{Import, Resolution, Symbol, SymbolKind};
 
 /// What a method calls its own object or type.
-const SELF: &[&str] = &["self", "Self", "this", "super", "cls", "$this", "static", "parent", "base"];
+const SELF: &[&str] = &["self", "Self", "this", "cls", "$this", "static"];
 
 /// What begins a path inside the same crate in Rust.
 const ROOT_PATHS: &[&str] = &["crate::", "self::", "super::"];
@@ -209,6 +209,12 @@ impl<'a> Known<'a> {
         self.symbol.kind == SymbolKind::Method
     }
 
+    /// Whether it is a method, and of another type than the caller is in.
+    fn can_be_inherited(&self, call: &Raw) -> bool {
+        let own = call.caller_qualified == self.enclosing || is_inside(&call.caller_qualified, self.enclosing);
+        self.is_method() && !(own && self.symbol.path == call.path)
+    }
+
     /// Whether the type or module `name` holds it.
     fn is_in(&self, name: &str) -> bool {
         if self.holder.is_empty() {
@@ -240,13 +246,15 @@ impl<'a> Names<'a> {
             "" => plain(call, candidates, imports),
             receiver if ROOT_PATHS.contains(&receiver) => beside(call, candidates),
             receiver if SELF.contains(&receiver.trim_end_matches("::")) => own(call, candidates),
+            receiver if is_super(&call.language, receiver) => inherited(call, candidates),
             receiver => on(call, receiver, candidates, imports),
         }
     }
 
     /// All symbols that a call could mean by its name.
     pub fn candidates(&self, call: &Raw) -> impl Iterator<Item = &'a Symbol> {
-        self.of_name(call).iter().map(|known| known.symbol)
+        let of_super = is_super(&call.language, &call.receiver);
+        self.of_name(call).iter().filter(move |known| !of_super || known.can_be_inherited(call)).map(|known| known.symbol)
     }
 
     fn of_name<'s>(&'s self, call: &Raw) -> &'s [Known<'a>] {
@@ -264,6 +272,14 @@ fn own<'a>(call: &Raw, candidates: &[Known<'a>]) -> Answer<'a> {
         (Resolution::Unknown, _) => choose_unique(candidates.iter().filter(|known| known.is_method()), Resolution::Unique),
         answer => answer,
     }
+}
+
+/// `super.open()`: what the type around the caller holds itself is left out.
+fn inherited<'a>(call: &Raw, candidates: &[Known<'a>]) -> Answer<'a> {
+    if COMMON.contains(&call.name.as_str()) {
+        return (Resolution::Unknown, None);
+    }
+    choose_unique(candidates.iter().filter(|known| known.can_be_inherited(call)), Resolution::Unique)
 }
 
 /// `super::open()`: a function of the same crate.
@@ -379,6 +395,16 @@ fn choose_unique<'k, 'a: 'k>(of: impl Iterator<Item = &'k Known<'a>>, resolution
     match chosen {
         Some(_) => (resolution, chosen),
         None => (Resolution::Unknown, None),
+    }
+}
+
+/// Whether a method means with it the type that its own one extends.
+fn is_super(language: &str, receiver: &str) -> bool {
+    match receiver.trim_end_matches("::") {
+        "super" => language != "rust",
+        "base" => language == "c#",
+        "parent" => language == "php",
+        _ => false,
     }
 }
 

@@ -154,6 +154,7 @@ fn symbol(chunk: u64, doc: &str) -> Symbol {
         end_line: 2,
         doc_line: 0,
         doc_end_line: 0,
+        declared: false,
     }
 }
 

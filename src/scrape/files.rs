@@ -22,8 +22,8 @@ use crate::threads::start_in;
 /// What the keys of files begin with.
 const KEY: &str = "file:";
 
-/// The way of reading; raise it when the same bytes begin to give other pieces, and every file is read again.
-const READER: &str = "2";
+/// The way of reading; raise it when the same bytes begin to give other pieces or facts, and every file is read again.
+const READER: &str = "3";
 
 /// A file that changed this shortly before it was read may change again without looking different (same size, and the clock of the file
 /// system has not moved on), so its stamp is not trusted.

@@ -97,3 +97,34 @@ fn a_method_of_the_super_type_is_not_the_callers_own() {
     assert!(store.callers(&at(&store, "Kid.java", 5), 1).expect("callers").is_empty());
     assert_eq!(store.callers(&at(&store, "Other.java", 2), 1).expect("callers").len(), 1);
 }
+
+#[test]
+fn a_declaration_and_its_definition_in_another_folder_are_one() {
+    let (_project, store) = Project::with(&[
+        ("include/proj/foo.h", "int foo(int n);\nint twice(int n);\n"),
+        ("src/foo.c", "#include <proj/foo.h>\n\nint bar(int n);\n\nint foo(int n)\n{\n\treturn bar(n);\n}\n"),
+        ("src/bar.c", "int bar(int n)\n{\n\treturn n;\n}\n"),
+        ("src/main.c", "#include <proj/foo.h>\n\nint main(void)\n{\n\ttwice(1);\n\treturn foo(1);\n}\n"),
+        ("src/one.c", "int twice(int n)\n{\n\treturn 1;\n}\n"),
+        ("src/two.c", "int twice(int n)\n{\n\treturn 2;\n}\n"),
+        ("include/cart.hpp", "class Cart {\npublic:\n  int add(int n);\n};\n"),
+        ("src/cart.cpp", "#include \"cart.hpp\"\n\nint Cart::add(int n) {\n  return n;\n}\n"),
+        ("src/shop.cpp", "#include \"cart.hpp\"\n\nint sell(Cart *cart) {\n  return cart->add(1);\n}\n"),
+    ]);
+    assert_eq!(
+        meanings(&store),
+        [
+            "src/foo.c:7 .bar src/bar.c:1",
+            // Two define it, and the header does not say which is meant: what it declares is.
+            "src/main.c:5 .twice include/proj/foo.h:2",
+            "src/main.c:6 .foo src/foo.c:5",
+            "src/shop.cpp:4 cart.add src/cart.cpp:3",
+        ]
+    );
+    for (path, line) in [("include/proj/foo.h", 1), ("src/foo.c", 5)] {
+        assert_eq!(certain(&store.callers(&at(&store, path, line), 1).expect("callers")), ["main 1"], "{path}");
+    }
+    let callees = store.callees(&at(&store, "src/main.c", 3), 2).expect("callees");
+    assert!(certain(&callees).contains(&"bar 2".to_owned()), "{callees:#?}");
+    assert!(store.symbols().expect("symbols").iter().any(|symbol| symbol.declared && symbol.path == "include/cart.hpp"));
+}

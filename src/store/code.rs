@@ -4,6 +4,7 @@
 //! depends on all other files: it is worked out when it is asked for (`resolve`).
 
 mod derive;
+mod one;
 mod read;
 mod resolve;
 #[cfg(test)]
@@ -124,6 +125,8 @@ pub struct SymbolFact {
     pub doc_line: u32,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub doc_end_line: u32,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub declared: bool,
 }
 
 /// An import of a source file. See [`Import`] for the fields.
@@ -186,6 +189,8 @@ pub struct Symbol {
     pub doc_line: u32,
     /// The last line of the doc comment, included; 0 if there is none.
     pub doc_end_line: u32,
+    /// Whether it is only declared here, and its body is elsewhere: the prototype of a function in C and its relatives.
+    pub declared: bool,
 }
 
 impl Symbol {

@@ -13,7 +13,7 @@ use crate::fs;
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Scripts that lead from format `n` to format `n + 1`; a format is never changed once released.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 /// The format that this build writes (SQLite's `user_version`).
 pub const FORMAT: i64 = MIGRATIONS.len() as i64;

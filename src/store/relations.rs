@@ -153,16 +153,9 @@ impl Store {
         })
     }
 
-    /// The symbols that count as one with this one: overloads and declarations, in one file or in a header and its source.
+    /// The symbols that are one and the same with this one.
     fn twins(&self, of: &Symbol) -> Result<BTreeSet<u64>> {
-        let place = |path: &str| path.rsplit_once('.').map_or(path.to_owned(), |(stem, _)| stem.to_owned());
-        let own = place(&of.path);
-        let named = self.symbols_named(&of.qualified)?;
-        Ok(named
-            .into_iter()
-            .filter(|symbol| symbol.qualified == of.qualified && place(&symbol.path) == own)
-            .map(|symbol| symbol.id)
-            .collect())
+        Ok(self.one_with(of)?.into_iter().map(|symbol| symbol.id).collect())
     }
 
     fn follow(

@@ -163,18 +163,7 @@ fn calls(context: &Context, store: &Store, name: &str, direction: Direction, lim
 
 /// The one symbol that a name means.
 fn symbol(store: &Store, name: &str) -> Result<Symbol> {
-    let mut found = store.symbols_named(name)?;
-    found.retain(|symbol| symbol.kind.is_callable());
-    // A definition stands for its declarations and overloads.
-    let mut distinct: Vec<Symbol> = Vec::new();
-    for symbol in found {
-        let stem = |path: &str| path.rsplit_once('.').map_or(path.to_owned(), |(stem, _)| stem.to_owned());
-        match distinct.iter_mut().find(|known| known.qualified == symbol.qualified && stem(&known.path) == stem(&symbol.path)) {
-            Some(known) if symbol.end_line - symbol.line > known.end_line - known.line => *known = symbol,
-            Some(_) => {}
-            None => distinct.push(symbol),
-        }
-    }
+    let mut distinct = store.meant_by(name)?;
     match distinct.len() {
         1 => distinct.pop().ok_or_else(|| Error::bug("a list of one is empty")),
         0 => Err(unknown_name(store, name)?),

@@ -55,8 +55,8 @@ pub(super) enum When {
     Always,
     /// If it has this field.
     Has(&'static str),
-    /// Outside of functions.
-    Outside,
+    /// Outside of functions, and it only declares: the body is elsewhere.
+    Declares,
     /// If the node in the field is of one of these kinds.
     Is(&'static str, &'static [&'static str]),
 }

@@ -272,6 +272,7 @@ impl Reader<'_> {
                 end_line: line_of(last_row(node).max(row)),
                 doc_line: comment.map_or(0, |comment| line_of(comment.rows.0)),
                 doc_end_line: comment.map_or(0, |comment| line_of(comment.rows.1)),
+                declared: matches!(define.when, When::Declares),
             });
         }
         rows.1 = rows.1.max(last_row(node));
@@ -364,7 +365,7 @@ fn applies(define: &Define, node: Node<'_>, in_function: bool) -> bool {
         _ if is_variable && in_function => false,
         When::Always => true,
         When::Has(field) => node.child_by_field_name(field).is_some(),
-        When::Outside => !in_function,
+        When::Declares => !in_function,
         When::Is(field, kinds) => node.child_by_field_name(field).is_some_and(|child| kinds.contains(&child.kind())),
     }
 }

@@ -85,7 +85,7 @@ fn the_tables_name_what_the_grammars_have() {
                     assert!(is_field(field), "{} has no field {field}", language.name);
                     assert!(kinds.iter().all(|kind| is_kind(kind)), "{} lacks one of {kinds:?}", language.name);
                 }
-                language::When::Always | language::When::Outside => {}
+                language::When::Always | language::When::Declares => {}
             }
         }
         for (kind, _) in language.imports {

@@ -26,8 +26,8 @@ impl Write<'_> {
         let ids = symbol_ids(&content.path, facts);
         for (id, symbol) in ids.iter().zip(&facts.symbols) {
             self.execute(
-                "INSERT INTO symbols (id, file, chunk, kind, name, qualified, signature, doc, line, end_line, doc_line, doc_end_line)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                "INSERT INTO symbols (id, file, chunk, kind, name, qualified, signature, doc, line, end_line, doc_line, doc_end_line, declared)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
                 params![
                     id,
                     file,
@@ -40,7 +40,8 @@ impl Write<'_> {
                     symbol.line,
                     symbol.end_line,
                     symbol.doc_line,
-                    symbol.doc_end_line
+                    symbol.doc_end_line,
+                    symbol.declared
                 ],
             )?;
         }

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rusqlite::Row;
 
+use super::one::ones;
 use super::resolve::{Names, Raw, segments};
 use super::{Call, CallEdge, Import, Symbol, SymbolKind, enclosing};
 use crate::error::{Error, Result};
 use crate::store::Store;
 
 const SYMBOL: &str = "SELECT s.id, s.chunk, s.kind, s.name, s.qualified, s.signature, s.doc, f.language, f.path, s.line, s.end_line, s.doc_line, \
-     s.doc_end_line FROM symbols s JOIN code_files f ON f.id = s.file";
+     s.doc_end_line, s.declared FROM symbols s JOIN code_files f ON f.id = s.file";
 const IMPORT: &str = "SELECT f.path, i.target, i.name, i.line FROM imports i JOIN code_files f ON f.id = i.file";
 const CALL: &str = "SELECT c.caller, s.qualified, s.name, c.name, c.receiver, f.path, f.language, c.line \
      FROM calls c JOIN code_files f ON f.id = c.file LEFT JOIN symbols s ON s.id = c.caller";
@@ -75,6 +76,40 @@ impl Store {
             has.ends_with(&wanted) && in_path
         });
         Ok(found)
+    }
+
+    /// What can be called and a name means, as [`Store::symbols_named`] understands it: of what is one and the same (overloads, a definition and its
+    /// declarations) the one that stands for the others.
+    pub fn meant_by(&self, name: &str) -> Result<Vec<Symbol>> {
+        let mut found = self.symbols_named(name)?;
+        found.retain(|symbol| symbol.kind.is_callable());
+        let ids: BTreeSet<u64> = found.iter().map(|symbol| symbol.id).collect();
+        let mut meant = Vec::new();
+        for name in found.into_iter().map(|symbol| symbol.name).collect::<BTreeSet<_>>() {
+            let named = self.callable(&name)?;
+            let ones = ones(&named.iter().collect::<Vec<_>>());
+            let standing: BTreeSet<usize> = (0..named.len()).filter(|at| ids.contains(&named[*at].id)).map(|at| ones[at]).collect();
+            meant.extend(named.into_iter().enumerate().filter(|(at, _)| standing.contains(at)).map(|(_, symbol)| symbol));
+        }
+        Ok(meant)
+    }
+
+    fn callable(&self, name: &str) -> Result<Vec<Symbol>> {
+        let mut named = self.symbols_where("WHERE s.name = ?1", [name])?;
+        named.retain(|symbol| symbol.kind.is_callable());
+        Ok(named)
+    }
+
+    /// All that is one and the same with a symbol, itself included; first what stands for the others.
+    pub(in crate::store) fn one_with(&self, symbol: &Symbol) -> Result<Vec<Symbol>> {
+        let named = self.callable(&symbol.name)?;
+        let ones = ones(&named.iter().collect::<Vec<_>>());
+        let Some(standing) = named.iter().position(|other| other.id == symbol.id).map(|at| ones[at]) else {
+            return Ok(vec![symbol.clone()]);
+        };
+        let mut one: Vec<(usize, Symbol)> = named.into_iter().enumerate().filter(|(at, _)| ones[*at] == standing).collect();
+        one.sort_by_key(|(at, _)| *at != standing);
+        Ok(one.into_iter().map(|(_, symbol)| symbol).collect())
     }
 
     /// These symbols in the order asked; missing ones are left out.
@@ -191,5 +226,6 @@ fn symbol(row: &Row<'_>) -> rusqlite::Result<Symbol> {
         end_line: row.get(10)?,
         doc_line: row.get(11)?,
         doc_end_line: row.get(12)?,
+        declared: row.get(13)?,
     })
 }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use super::one::{family, ones};
 use super::{Import, Resolution, Symbol, SymbolKind};
 
 /// What a method calls its own object or type.
@@ -192,6 +193,8 @@ pub(super) struct Names<'a> {
 #[derive(Clone, Copy)]
 struct Known<'a> {
     symbol: &'a Symbol,
+    /// What it is one with, and is meant by it.
+    standing: &'a Symbol,
     enclosing: &'a str,
     /// The last name of what encloses it; empty at the top of a file.
     holder: &'a str,
@@ -200,9 +203,9 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    fn new(symbol: &'a Symbol) -> Known<'a> {
+    fn new(symbol: &'a Symbol, standing: &'a Symbol) -> Known<'a> {
         let enclosing = symbol.enclosing();
-        Known { symbol, enclosing, holder: segments(enclosing).pop().unwrap_or_default(), module: module(&symbol.path) }
+        Known { symbol, standing, enclosing, holder: segments(enclosing).pop().unwrap_or_default(), module: module(&symbol.path) }
     }
 
     fn is_method(&self) -> bool {
@@ -228,8 +231,13 @@ impl<'a> Known<'a> {
 impl<'a> Names<'a> {
     pub fn new(symbols: &'a [Symbol], imports: &'a [Import]) -> Names<'a> {
         let mut names = Names { by_name: HashMap::new(), imports: HashMap::new() };
+        let mut by_name: HashMap<(&str, &str), Vec<&Symbol>> = HashMap::new();
         for symbol in symbols.iter().filter(|symbol| symbol.kind.is_callable()) {
-            names.by_name.entry(family(&symbol.language)).or_default().entry(&symbol.name).or_default().push(Known::new(symbol));
+            by_name.entry((family(&symbol.language), &symbol.name)).or_default().push(symbol);
+        }
+        for ((family, name), of) in by_name {
+            let known = ones(&of).into_iter().zip(&of).map(|(standing, symbol)| Known::new(symbol, of[standing])).collect();
+            names.by_name.entry(family).or_default().insert(name, known);
         }
         for import in imports {
             names.imports.entry(&import.path).or_default().push(import);
@@ -376,26 +384,15 @@ fn choose<'k, 'a: 'k>(call: &Raw, of: impl Iterator<Item = &'k Known<'a>> + Clon
     }
 }
 
-/// The only one. Overloads and declarations count as one: they have one qualified name in one file; so do a header and its source.
-fn choose_unique<'k, 'a: 'k>(of: impl Iterator<Item = &'k Known<'a>>, resolution: Resolution) -> Answer<'a> {
-    let place = |symbol: &'a Symbol| symbol.path.rsplit_once('.').map_or(symbol.path.as_str(), |(stem, _)| stem);
-    let mut chosen: Option<&Symbol> = None;
-    for known in of {
-        let symbol = known.symbol;
-        match chosen {
-            None => chosen = Some(symbol),
-            Some(first) if first.qualified != symbol.qualified || place(first) != place(symbol) => return (Resolution::Ambiguous, None),
-            // A definition says more than its declaration.
-            Some(first) if symbol.path != first.path && symbol.end_line - symbol.line > first.end_line - first.line => {
-                chosen = Some(symbol)
-            }
-            Some(_) => {}
-        }
+/// The only one: all that is left is one and the same.
+fn choose_unique<'k, 'a: 'k>(mut of: impl Iterator<Item = &'k Known<'a>>, resolution: Resolution) -> Answer<'a> {
+    let Some(first) = of.next() else { return (Resolution::Unknown, None) };
+    if of.any(|known| known.standing.id != first.standing.id) {
+        return (Resolution::Ambiguous, None);
     }
-    match chosen {
-        Some(_) => (resolution, chosen),
-        None => (Resolution::Unknown, None),
-    }
+    // What the file only declares is elsewhere.
+    let elsewhere = resolution == Resolution::SameFile && first.standing.path != first.symbol.path;
+    (if elsewhere { Resolution::Imported } else { resolution }, Some(first.standing))
 }
 
 /// Whether a method means with it the type that its own one extends.
@@ -405,16 +402,6 @@ fn is_super(language: &str, receiver: &str) -> bool {
         "base" => language == "c#",
         "parent" => language == "php",
         _ => false,
-    }
-}
-
-/// Languages that call one another by name.
-fn family(language: &str) -> &str {
-    match language {
-        "typescript" | "tsx" => "javascript",
-        "c" | "objective-c" => "c++",
-        "kotlin" | "scala" => "java",
-        other => other,
     }
 }
 

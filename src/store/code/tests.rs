@@ -24,6 +24,7 @@ fn file(
             end_line: line * 10 + 5,
             doc_line: 0,
             doc_end_line: 0,
+            declared: false,
         })
         .collect();
     let pieces = symbols.iter().map(|symbol| Piece {
@@ -249,4 +250,28 @@ fn every_kind_has_its_own_name() {
     for kind in SymbolKind::ALL {
         assert_eq!(SymbolKind::parse(kind.name()), Some(kind));
     }
+}
+
+#[test]
+fn a_database_of_format_2_learns_what_is_only_declared() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("patina.db");
+    let old = rusqlite::Connection::open(&path).expect("opened");
+    old.pragma_update(None, "foreign_keys", 0).expect("rows without their sources");
+    old.execute_batch(include_str!("../schema.sql")).expect("format 1");
+    old.execute_batch(include_str!("../schema_2.sql")).expect("format 2");
+    old.execute_batch(
+        "INSERT INTO code_files VALUES (1, 'file:a.h', 'a.h', 'c');
+         INSERT INTO symbols VALUES (2, 1, NULL, 'function', 'open', 'open', 'int open(void)', '', 1, 1, 0, 0);
+         PRAGMA application_id = 0x50746e61; PRAGMA user_version = 2;",
+    )
+    .expect("old rows");
+    drop(old);
+    let mut store = Store::open_existing(&path).expect("brought up to date");
+    let symbols = store.symbols().expect("symbols");
+    assert_eq!((symbols.len(), symbols[0].declared), (1, false));
+    let mut new = file("b.h", "c", &[(Function, "shut")], &[], &[]);
+    new.content.code.as_mut().expect("facts").symbols[0].declared = true;
+    store.put_source(&new, None).expect("put");
+    assert!(store.symbols_named("shut").expect("symbols")[0].declared);
 }

@@ -25,7 +25,7 @@ pub(super) const C: Language = Language {
 pub(super) const FUNCTION: Define =
     Define { node: "function_definition", kind: Some(SymbolKind::Function), name: Name::Declarator("declarator"), when: When::Always };
 pub(super) const PROTOTYPE: Define =
-    Define { node: "declaration", kind: Some(SymbolKind::Function), name: Name::Odd(prototype), when: When::Outside };
+    Define { node: "declaration", kind: Some(SymbolKind::Function), name: Name::Odd(prototype), when: When::Declares };
 pub(super) const STRUCT: Define =
     Define { node: "struct_specifier", kind: Some(SymbolKind::Struct), name: Name::Field("name"), when: When::Has("body") };
 pub(super) const UNION: Define =

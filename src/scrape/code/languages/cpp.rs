@@ -12,7 +12,7 @@ pub(super) const CPP: Language = Language {
     defines: &[
         FUNCTION,
         PROTOTYPE,
-        Define { node: "field_declaration", kind: Some(SymbolKind::Method), name: Name::Odd(prototype), when: When::Outside },
+        Define { node: "field_declaration", kind: Some(SymbolKind::Method), name: Name::Odd(prototype), when: When::Declares },
         Define { node: "class_specifier", kind: Some(SymbolKind::Class), name: Name::Field("name"), when: When::Has("body") },
         STRUCT,
         UNION,

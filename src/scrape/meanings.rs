@@ -128,3 +128,47 @@ fn a_declaration_and_its_definition_in_another_folder_are_one() {
     assert!(certain(&callees).contains(&"bar 2".to_owned()), "{callees:#?}");
     assert!(store.symbols().expect("symbols").iter().any(|symbol| symbol.declared && symbol.path == "include/cart.hpp"));
 }
+
+#[test]
+fn a_class_and_its_constructor_are_one() {
+    let (_project, store) = Project::with(&[
+        ("j/Cart.java", "class Cart {\n  Cart() {\n    check();\n  }\n  void check() {}\n}\n"),
+        ("j/Shop.java", "class Shop {\n  void open() {\n    new Cart();\n  }\n}\n"),
+        ("c/Cart.cs", "class Cart {\n  Cart() {}\n  Cart(int n) {}\n}\n"),
+        ("c/Shop.cs", "class Shop {\n  void Open() {\n    new Cart();\n  }\n}\n"),
+        ("include/till.hpp", "class Till {\npublic:\n  Till(int n);\n};\n"),
+        ("src/till.cpp", "#include \"till.hpp\"\n\nTill::Till(int n) { }\n"),
+        ("src/shop.cpp", "#include \"till.hpp\"\n\nvoid sell() {\n  new Till(1);\n}\n"),
+    ]);
+    assert_eq!(
+        meanings(&store),
+        [
+            "c/Shop.cs:3 .Cart c/Cart.cs:1",
+            "j/Cart.java:3 .check j/Cart.java:5",
+            "j/Shop.java:3 .Cart j/Cart.java:1",
+            "src/shop.cpp:4 .Till include/till.hpp:1",
+        ]
+    );
+    assert_eq!(certain(&store.callers(&at(&store, "src/till.cpp", 3), 1).expect("callers")), ["sell 1"]);
+    for line in [1, 2] {
+        assert_eq!(certain(&store.callers(&at(&store, "j/Cart.java", line), 1).expect("callers")), ["Shop.open 1"]);
+        assert_eq!(certain(&store.callees(&at(&store, "j/Cart.java", line), 1).expect("callees")), ["Cart.check 1"]);
+    }
+    let meant = |name: &str| store.meant_by(name).expect("symbols").iter().map(|s| format!("{}:{}", s.path, s.line)).collect::<Vec<_>>();
+    assert_eq!(meant("Cart"), ["c/Cart.cs:1", "j/Cart.java:1"]);
+    assert_eq!(meant("j/Cart.java:Cart"), ["j/Cart.java:1"]);
+    assert_eq!(meant("Cart.Cart"), ["c/Cart.cs:1", "j/Cart.java:1"]);
+}
+
+#[test]
+fn what_is_said_with_its_place_is_what_is_called_exactly_so() {
+    let (_project, store) = Project::with(&[
+        ("a.py", "def open():\n    pass\n\n\nclass Shop:\n    def open(self):\n        pass\n"),
+        ("deep/a.py", "def open():\n    pass\n"),
+    ]);
+    let meant = |name: &str| store.meant_by(name).expect("symbols").iter().map(|s| format!("{}:{}", s.path, s.line)).collect::<Vec<_>>();
+    assert_eq!(meant("open"), ["a.py:1", "a.py:6", "deep/a.py:1"]);
+    assert_eq!(meant("a.py:open"), ["a.py:1"]);
+    assert_eq!(meant("a.py:Shop.open"), ["a.py:6"]);
+    assert_eq!(meant("deep/a.py:open"), ["deep/a.py:1"]);
+}

@@ -61,7 +61,8 @@ impl Store {
     }
 
     /// The symbols that a name means: a plain one (`open`), one with what encloses it (`Store::open`, `Store.open`), or either after the end of a
-    /// path and a colon (`store/open.rs:open`). Ordered as [`Store::symbols`].
+    /// path and a colon (`store/open.rs:open`). With something before it, what is called exactly so is meant rather than what ends so. Ordered as
+    /// [`Store::symbols`].
     pub fn symbols_named(&self, name: &str) -> Result<Vec<Symbol>> {
         let (path, name) = match name.split_once(':') {
             Some((path, rest)) if !rest.starts_with(':') && !rest.is_empty() && !path.is_empty() => (Some(path), rest),
@@ -75,6 +76,13 @@ impl Store {
             let in_path = path.is_none_or(|path| symbol.path == path || symbol.path.ends_with(&format!("/{path}")));
             has.ends_with(&wanted) && in_path
         });
+        if path.is_some_and(|path| found.iter().any(|symbol| symbol.path == path)) {
+            found.retain(|symbol| Some(symbol.path.as_str()) == path);
+        }
+        let is_exact = |symbol: &Symbol| segments(&symbol.qualified) == wanted;
+        if (path.is_some() || wanted.len() > 1) && found.iter().any(is_exact) {
+            found.retain(is_exact);
+        }
         Ok(found)
     }
 

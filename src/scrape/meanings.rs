@@ -172,3 +172,12 @@ fn what_is_said_with_its_place_is_what_is_called_exactly_so() {
     assert_eq!(meant("a.py:Shop.open"), ["a.py:6"]);
     assert_eq!(meant("deep/a.py:open"), ["deep/a.py:1"]);
 }
+
+#[test]
+fn an_inherited_method_of_a_common_name_is_not_guessed() {
+    let (_project, store) = Project::with(&[
+        ("a.py", "class A(dict):\n    def set_all(self):\n        self.update()\n        self.refill()\n"),
+        ("b.py", "class B:\n    def update(self):\n        self.update()\n\n    def refill(self):\n        pass\n"),
+    ]);
+    assert_eq!(meanings(&store), ["a.py:3 self.update Unknown", "a.py:4 self.refill b.py:5", "b.py:3 self.update b.py:2"]);
+}

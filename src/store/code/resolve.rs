@@ -277,17 +277,22 @@ type Answer<'a> = (Resolution, Option<&'a Symbol>);
 fn own<'a>(call: &Raw, candidates: &[Known<'a>]) -> Answer<'a> {
     let around = call.caller_enclosing.as_str();
     match choose(call, candidates.iter().filter(|known| known.enclosing == around && !around.is_empty()), Resolution::Imported) {
-        (Resolution::Unknown, _) => choose_unique(candidates.iter().filter(|known| known.is_method()), Resolution::Unique),
+        (Resolution::Unknown, _) => the_only_method(call, candidates.iter()),
         answer => answer,
     }
 }
 
 /// `super.open()`: what the type around the caller holds itself is left out.
 fn inherited<'a>(call: &Raw, candidates: &[Known<'a>]) -> Answer<'a> {
+    the_only_method(call, candidates.iter().filter(|known| known.can_be_inherited(call)))
+}
+
+/// A method of a type that is not known: the only one, unless libraries have such methods too.
+fn the_only_method<'k, 'a: 'k>(call: &Raw, of: impl Iterator<Item = &'k Known<'a>>) -> Answer<'a> {
     if COMMON.contains(&call.name.as_str()) {
         return (Resolution::Unknown, None);
     }
-    choose_unique(candidates.iter().filter(|known| known.can_be_inherited(call)), Resolution::Unique)
+    choose_unique(of.filter(|known| known.is_method()), Resolution::Unique)
 }
 
 /// `super::open()`: a function of the same crate.
@@ -327,11 +332,11 @@ fn on<'a>(call: &Raw, receiver: &str, candidates: &[Known<'a>], imports: &[&Impo
         }
     }
     let names_a_type = last.starts_with(char::is_uppercase) || is_path || imported.is_some();
-    if names_a_type || COMMON.contains(&call.name.as_str()) {
+    if names_a_type {
         return (Resolution::Unknown, None);
     }
     // Nothing ties the value to this file: a method of the file is as likely as any other.
-    choose_unique(methods(), Resolution::Unique)
+    the_only_method(call, candidates.iter())
 }
 
 /// `open()`

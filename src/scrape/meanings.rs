@@ -181,3 +181,27 @@ fn an_inherited_method_of_a_common_name_is_not_guessed() {
     ]);
     assert_eq!(meanings(&store), ["a.py:3 self.update Unknown", "a.py:4 self.refill b.py:5", "b.py:3 self.update b.py:2"]);
 }
+
+#[test]
+fn exports_prototypes_and_private_methods_of_javascript() {
+    let (_project, store) = Project::with(&[
+        (
+            "m.js",
+            "exports.openShop = function () {\n  exports.closeShop();\n};\nmodule.exports.closeShop = () => 1;\nfunction Till() {}\nTill.prototype.ring = function () {\n  this.count();\n};\nTill.prototype.count = function () {};\n",
+        ),
+        ("a.js", "const { openShop } = require(\"./m\");\nconst m = require(\"./m\");\nopenShop();\nm.openShop();\nm.closeShop();\n"),
+        ("b.js", "class Door {\n  #check() {}\n  open() {\n    this.#check();\n  }\n}\nclass Gate {\n  #check() {}\n}\n"),
+    ]);
+    assert_eq!(
+        meanings(&store).into_iter().filter(|line| !line.contains("require")).collect::<Vec<_>>(),
+        [
+            "a.js:3 .openShop m.js:1",
+            "a.js:4 m.openShop m.js:1",
+            "a.js:5 m.closeShop m.js:4",
+            "b.js:4 this.check b.js:2",
+            "m.js:2 exports.closeShop m.js:4",
+            "m.js:7 this.count m.js:9",
+        ]
+    );
+    assert_eq!(at(&store, "m.js", 6).qualified, "Till.ring");
+}

@@ -105,6 +105,8 @@ pub(super) fn parts(expression: &str, marks: bool) -> Option<(String, String)> {
         return None;
     }
     let before = expression[..start].trim_end();
+    // `this.#check`: the mark of a private name is no part of it.
+    let before = before.strip_suffix('#').filter(|before| before.ends_with('.')).unwrap_or(before);
     let receiver = if let Some(rest) = before.strip_suffix("::") {
         let path = path(rest);
         if path.is_empty() { String::new() } else { format!("{path}::") }
@@ -185,6 +187,8 @@ mod tests {
             ("\"a\".len", Some(("?", "len"))),
             ("list->push", Some(("list", "push"))),
             ("a?.b", Some(("a", "b"))),
+            ("this.#check", Some(("this", "check"))),
+            ("#check", Some(("", "check"))),
             ("$this->add", Some(("$this", "add"))),
             ("App\\Cart::add", Some(("Cart::", "add"))),
             ("::std::swap", Some(("std::", "swap"))),

@@ -252,6 +252,7 @@ impl<'a> Names<'a> {
         match call.receiver.as_str() {
             _ if candidates.is_empty() => (Resolution::Unknown, None),
             "" => plain(call, candidates, imports),
+            "exports" if family(&call.language) == "javascript" => exported(call, candidates),
             receiver if ROOT_PATHS.contains(&receiver) => beside(call, candidates),
             receiver if SELF.contains(&receiver.trim_end_matches("::")) => own(call, candidates),
             receiver if is_super(&call.language, receiver) => inherited(call, candidates),
@@ -298,6 +299,11 @@ fn the_only_method<'k, 'a: 'k>(call: &Raw, of: impl Iterator<Item = &'k Known<'a
 /// `super::open()`: a function of the same crate.
 fn beside<'a>(call: &Raw, candidates: &[Known<'a>]) -> Answer<'a> {
     choose(call, candidates.iter().filter(|known| !known.is_method()), Resolution::Imported)
+}
+
+/// `exports.open()`: a function of the same file.
+fn exported<'a>(call: &Raw, candidates: &[Known<'a>]) -> Answer<'a> {
+    choose_unique(candidates.iter().filter(|known| known.holder.is_empty() && known.symbol.path == call.path), Resolution::SameFile)
 }
 
 /// `Store::open()`, `cart.add()`: a symbol in the type or module of that name; else a method, if only one can be meant.

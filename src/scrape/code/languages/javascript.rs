@@ -2,7 +2,8 @@
 
 use tree_sitter::Node;
 
-use super::super::language::{Callee, Define, Docs, Imports, Language, Name, When, children, import, named, text_of, unquoted};
+use super::super::language::{Callee, Define, Docs, Imports, Language, Name, Named, When, children, import, named, text_of, unquoted};
+use super::super::names;
 use crate::store::{ImportFact, SymbolKind};
 
 pub(super) const JAVASCRIPT: Language = Language {
@@ -49,11 +50,11 @@ pub(super) const VARIABLE: Define = Define {
     name: Name::Field("name"),
     when: When::Is("name", &["identifier"]),
 };
-/// `exports.open = function () {}`
+/// `exports.open = function () {}`, `Cart.prototype.add = function () {}`
 pub(super) const ASSIGNED: Define = Define {
     node: "assignment_expression",
     kind: Some(SymbolKind::Function),
-    name: Name::Field("left"),
+    name: Name::Odd(assigned),
     when: When::Is("right", FUNCTIONS),
 };
 pub(super) const WRAPPERS: &[&str] = &["export_statement", "lexical_declaration", "variable_declaration", "expression_statement"];
@@ -67,6 +68,21 @@ pub(super) const CALLS: &[(&str, Callee)] = &[
     ("jsx_self_closing_element", Callee::Odd(component)),
     ("jsx_opening_element", Callee::Odd(component)),
 ];
+
+/// What a file exports belongs to no type, and what stands in a prototype to the type that has it.
+fn assigned(node: Node<'_>, text: &str) -> Option<Named> {
+    let left = node.child_by_field_name("left")?;
+    let mut named = names::plain(left, text)?;
+    let Some(object) = left.child_by_field_name("object") else { return Some(named) };
+    let last = object.child_by_field_name("property").map_or("", |property| text_of(property, text));
+    match (object.child_by_field_name("object"), last) {
+        (Some(owner), "prototype") => named.within = names::plain(owner, text)?.name,
+        (Some(owner), "exports") if text_of(owner, text) == "module" => named.within.clear(),
+        (None, _) if text_of(object, text) == "exports" => named.within.clear(),
+        _ => {}
+    }
+    Some(named)
+}
 
 /// `<Cart />` calls the component `Cart`; elements in lower case are the browser's.
 fn component(node: Node<'_>, text: &str) -> Option<(String, String)> {

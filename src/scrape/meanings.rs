@@ -205,3 +205,19 @@ fn exports_prototypes_and_private_methods_of_javascript() {
     );
     assert_eq!(at(&store, "m.js", 6).qualified, "Till.ring");
 }
+
+#[test]
+fn functions_of_the_shell_keep_their_whole_word() {
+    let (_project, store) = Project::with(&[
+        ("lib.sh", "take-lock() {\n  ns::go\n}\n\nfunction ns::go {\n  take-lock\n}\n"),
+        ("main.sh", "source lib.sh\ntake-lock\nns::go\n"),
+    ]);
+    assert_eq!(
+        meanings(&store).into_iter().filter(|line| !line.contains("source")).collect::<Vec<_>>(),
+        ["lib.sh:2 .ns::go lib.sh:5", "lib.sh:6 .take-lock lib.sh:1", "main.sh:2 .take-lock lib.sh:1", "main.sh:3 .ns::go lib.sh:5"]
+    );
+    for (name, line) in [("take-lock", 1), ("ns::go", 5), ("lib.sh:ns::go", 5)] {
+        let found = store.meant_by(name).expect("symbols");
+        assert_eq!(found.iter().map(|symbol| symbol.line).collect::<Vec<_>>(), [line], "{name}");
+    }
+}

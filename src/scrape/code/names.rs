@@ -9,7 +9,7 @@ const RECEIVER_CHARS: usize = 80;
 /// Declarators in one another: `*(*f)[2]`.
 const MAX_DECLARATORS: usize = 16;
 /// Characters of a name; what is longer is none.
-const NAME_CHARS: usize = 200;
+pub(super) const NAME_CHARS: usize = 200;
 
 /// The name of a definition.
 pub(super) fn of_definition(rule: &Name, node: Node<'_>, text: &str) -> Option<Named> {

@@ -61,20 +61,21 @@ impl Store {
     }
 
     /// The symbols that a name means: a plain one (`open`), one with what encloses it (`Store::open`, `Store.open`), or either after the end of a
-    /// path and a colon (`store/open.rs:open`). With something before it, what is called exactly so is meant rather than what ends so. Ordered as
+    /// path and a colon (`store/open.rs:open`); a name that holds such marks itself (`log::error` of a shell) is meant too. With something before it, what is called exactly so is meant rather than what ends so. Ordered as
     /// [`Store::symbols`].
     pub fn symbols_named(&self, name: &str) -> Result<Vec<Symbol>> {
+        let whole = name;
         let (path, name) = match name.split_once(':') {
             Some((path, rest)) if !rest.starts_with(':') && !rest.is_empty() && !path.is_empty() => (Some(path), rest),
             _ => (None, name),
         };
         let wanted = segments(name);
         let Some(last) = wanted.last() else { return Ok(Vec::new()) };
-        let mut found = self.symbols_where("WHERE s.name = ?1", [last])?;
+        let mut found = self.symbols_where("WHERE s.name IN (?1, ?2, ?3)", [*last, name, whole])?;
         found.retain(|symbol| {
             let has = segments(&symbol.qualified);
             let in_path = path.is_none_or(|path| symbol.path == path || symbol.path.ends_with(&format!("/{path}")));
-            has.ends_with(&wanted) && in_path
+            symbol.name == whole || (in_path && (symbol.name == name || has.ends_with(&wanted)))
         });
         if path.is_some_and(|path| found.iter().any(|symbol| symbol.path == path)) {
             found.retain(|symbol| Some(symbol.path.as_str()) == path);

@@ -2,7 +2,8 @@
 
 use tree_sitter::Node;
 
-use super::super::language::{Callee, Docs, Language, children, import, named, text_of, unquoted};
+use super::super::language::{Callee, Define, Docs, Language, Name, Named, When, children, import, text_of, unquoted};
+use super::super::names::NAME_CHARS;
 use crate::store::{ImportFact, SymbolKind};
 
 pub(super) const BASH: Language = Language {
@@ -10,7 +11,7 @@ pub(super) const BASH: Language = Language {
     extensions: &["sh", "bash"],
     grammar: || tree_sitter_bash::LANGUAGE.into(),
     joint: ".",
-    defines: &[named("function_definition", SymbolKind::Function)],
+    defines: &[Define { node: "function_definition", kind: Some(SymbolKind::Function), name: Name::Odd(function), when: When::Always }],
     wrappers: &[],
     attributes: &[],
     comments: &["comment"],
@@ -27,11 +28,20 @@ const BUILTINS: &[&str] = &[
     "readonly", "return", "set", "shift", "source", "test", "trap", "true", "type", "unset", "wait",
 ];
 
+/// A function is called by its whole word: `take-lock`, `log::error`.
+fn function(node: Node<'_>, text: &str) -> Option<Named> {
+    let word = node.child_by_field_name("name")?;
+    let name = text_of(word, text);
+    let fits = name.chars().nth(NAME_CHARS).is_none() && !name.contains(|c: char| c.is_whitespace() || c.is_control());
+    fits.then(|| Named { name: name.to_owned(), within: String::new(), row: word.end_position().row, kind: None })
+}
+
 /// A command that is a plain word: a function of the script, or a program.
 fn command(node: Node<'_>, text: &str) -> Option<(String, String)> {
     let name = text_of(node.child_by_field_name("name")?, text);
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | ':');
-    let is_word = name.starts_with(|c: char| c.is_alphabetic() || c == '_') && name.chars().all(plain);
+    let is_word =
+        name.chars().nth(NAME_CHARS).is_none() && name.starts_with(|c: char| c.is_alphabetic() || c == '_') && name.chars().all(plain);
     (is_word && !BUILTINS.contains(&name)).then(|| (String::new(), name.to_owned()))
 }
 

@@ -3,6 +3,7 @@
 //! The facts of a file stand in its event ([`CodeFacts`]); the tables follow from them. Which symbol a call means is not stored, since it
 //! depends on all other files: it is worked out when it is asked for (`resolve`).
 
+mod called;
 mod derive;
 mod one;
 mod read;

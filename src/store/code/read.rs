@@ -4,16 +4,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rusqlite::Row;
 
+use super::called::segments;
 use super::one::ones;
-use super::resolve::{Names, Raw, segments};
+use super::resolve::{Names, Raw};
 use super::{Call, CallEdge, Import, Symbol, SymbolKind, enclosing};
 use crate::error::{Error, Result};
 use crate::store::Store;
 
 const SYMBOL: &str = "SELECT s.id, s.chunk, s.kind, s.name, s.qualified, s.signature, s.doc, f.language, f.path, s.line, s.end_line, s.doc_line, \
      s.doc_end_line, s.declared FROM symbols s JOIN code_files f ON f.id = s.file";
-const IMPORT: &str = "SELECT f.path, i.target, i.name, i.line FROM imports i JOIN code_files f ON f.id = i.file";
-const CALL: &str = "SELECT c.caller, s.qualified, s.name, c.name, c.receiver, f.path, f.language, c.line \
+pub(super) const IMPORT: &str = "SELECT f.path, i.target, i.name, i.line FROM imports i JOIN code_files f ON f.id = i.file";
+/// A file by its id, which the tables are sorted by; by its path every file would be looked at for each.
+pub(super) const OF_FILE: &str = "WHERE i.file = ?1 ORDER BY i.ordinal";
+const CALL: &str = "SELECT c.caller, s.qualified, s.name, c.name, c.receiver, f.path, f.language, c.line, c.file \
      FROM calls c JOIN code_files f ON f.id = c.file LEFT JOIN symbols s ON s.id = c.caller";
 
 /// A call beside what its name could mean.
@@ -152,8 +155,8 @@ impl Store {
             symbols.append(&mut self.symbols_where("WHERE s.name = ?1", [name])?);
         }
         let mut imports = Vec::new();
-        for path in raws.iter().map(|raw| raw.path.as_str()).collect::<BTreeSet<_>>() {
-            imports.append(&mut self.rows(&format!("{IMPORT} WHERE f.path = ?1 ORDER BY i.ordinal"), [path], import)?);
+        for file in raws.iter().map(|raw| raw.file).collect::<BTreeSet<_>>() {
+            imports.append(&mut self.rows(&format!("{IMPORT} {OF_FILE}"), [file], import)?);
         }
         let names = Names::new(&symbols, &imports);
         let mut sites: Vec<CallSite> = raws.into_iter().map(|raw| site(&names, raw)).collect();
@@ -212,6 +215,7 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
         path: row.get(5)?,
         language: row.get(6)?,
         line: row.get(7)?,
+        file: row.get(8)?,
     })
 }
 

@@ -6,8 +6,9 @@
 
 use std::collections::HashMap;
 
-use super::one::{family, ones};
-use super::{Import, Resolution, Symbol, SymbolKind};
+use super::called::{Called, Known, Target, folder, segments};
+use super::one::family;
+use super::{Import, Resolution, Symbol};
 
 /// What a method calls its own object or type.
 const SELF: &[&str] = &["self", "Self", "this", "cls", "$this", "static"];
@@ -17,12 +18,6 @@ const ROOT_PATHS: &[&str] = &["crate::", "self::", "super::"];
 
 /// Languages that write modules and types before `::` and values before `.` or `->`.
 const PATHS_HAVE_COLONS: &[&str] = &["rust", "c", "c++", "php"];
-
-/// Files that are named for their folder.
-const NAMELESS: &[&str] = &["mod", "lib", "main", "index", "__init__"];
-
-/// Parts of an import that say nothing about where in the project it leads.
-const ROOTS: &[&str] = &["crate", "self", "super", ".", "..", "@", "~", "default"];
 
 /// Languages in which a call without a receiver can mean a method of the same object.
 const IMPLICIT_SELF: &[&str] = &["c++", "c#", "java", "kotlin", "ruby", "scala", "swift"];
@@ -178,6 +173,8 @@ pub(super) struct Raw {
     pub name: String,
     pub receiver: String,
     pub path: String,
+    /// The id of the file at that path.
+    pub file: i64,
     pub language: String,
     pub line: u32,
 }
@@ -185,47 +182,8 @@ pub(super) struct Raw {
 /// The symbols and imports that calls are resolved with: all symbols of the called names, and all imports of the calling files.
 pub(super) struct Names<'a> {
     /// By family of languages, then by name.
-    by_name: HashMap<&'a str, HashMap<&'a str, Vec<Known<'a>>>>,
+    by_name: HashMap<&'a str, HashMap<&'a str, Called<'a>>>,
     imports: HashMap<&'a str, Vec<&'a Import>>,
-}
-
-/// A symbol, and what is asked about it for every call of a common name.
-#[derive(Clone, Copy)]
-struct Known<'a> {
-    symbol: &'a Symbol,
-    /// What it is one with, and is meant by it.
-    standing: &'a Symbol,
-    enclosing: &'a str,
-    /// The last name of what encloses it; empty at the top of a file.
-    holder: &'a str,
-    /// The name that its file gives to what is in it.
-    module: &'a str,
-}
-
-impl<'a> Known<'a> {
-    fn new(symbol: &'a Symbol, standing: &'a Symbol) -> Known<'a> {
-        let enclosing = symbol.enclosing();
-        Known { symbol, standing, enclosing, holder: segments(enclosing).pop().unwrap_or_default(), module: module(&symbol.path) }
-    }
-
-    fn is_method(&self) -> bool {
-        self.symbol.kind == SymbolKind::Method
-    }
-
-    /// Whether it is a method, and of another type than the caller is in.
-    fn can_be_inherited(&self, call: &Raw) -> bool {
-        let own = call.caller_qualified == self.enclosing || is_inside(&call.caller_qualified, self.enclosing);
-        self.is_method() && !(own && self.symbol.path == call.path)
-    }
-
-    /// Whether the type or module `name` holds it.
-    fn is_in(&self, name: &str) -> bool {
-        if self.holder.is_empty() {
-            self.module == name || (self.symbol.language == "go" && last_folder(&self.symbol.path) == name)
-        } else {
-            self.holder == name
-        }
-    }
 }
 
 impl<'a> Names<'a> {
@@ -236,8 +194,7 @@ impl<'a> Names<'a> {
             by_name.entry((family(&symbol.language), &symbol.name)).or_default().push(symbol);
         }
         for ((family, name), of) in by_name {
-            let known = ones(&of).into_iter().zip(&of).map(|(standing, symbol)| Known::new(symbol, of[standing])).collect();
-            names.by_name.entry(family).or_default().insert(name, known);
+            names.by_name.entry(family).or_default().insert(name, Called::new(&of));
         }
         for import in imports {
             names.imports.entry(&import.path).or_default().push(import);
@@ -247,27 +204,27 @@ impl<'a> Names<'a> {
 
     /// How a call is understood, and the symbol that it means.
     pub fn resolve(&self, call: &Raw) -> Answer<'a> {
-        let candidates = self.of_name(call);
+        let Some(called) = self.of_name(call) else { return (Resolution::Unknown, None) };
         let imports = self.imports.get(call.path.as_str()).map_or(&[][..], Vec::as_slice);
         match call.receiver.as_str() {
-            _ if candidates.is_empty() => (Resolution::Unknown, None),
-            "" => plain(call, candidates, imports),
-            "exports" if family(&call.language) == "javascript" => exported(call, candidates),
-            receiver if ROOT_PATHS.contains(&receiver) => beside(call, candidates),
-            receiver if SELF.contains(&receiver.trim_end_matches("::")) => own(call, candidates),
-            receiver if is_super(&call.language, receiver) => inherited(call, candidates),
-            receiver => on(call, receiver, candidates, imports),
+            "" => plain(call, called, imports),
+            "exports" if family(&call.language) == "javascript" => exported(call, called),
+            receiver if ROOT_PATHS.contains(&receiver) => beside(call, called),
+            receiver if SELF.contains(&receiver.trim_end_matches("::")) => own(call, called),
+            receiver if is_super(&call.language, receiver) => inherited(call, called),
+            receiver => on(call, receiver, called, imports),
         }
     }
 
     /// All symbols that a call could mean by its name.
     pub fn candidates(&self, call: &Raw) -> impl Iterator<Item = &'a Symbol> {
         let of_super = is_super(&call.language, &call.receiver);
-        self.of_name(call).iter().filter(move |known| !of_super || known.can_be_inherited(call)).map(|known| known.symbol)
+        let all = self.of_name(call).into_iter().flat_map(Called::all);
+        all.filter(move |known| !of_super || can_be_inherited(known, call)).map(|known| known.symbol)
     }
 
-    fn of_name<'s>(&'s self, call: &Raw) -> &'s [Known<'a>] {
-        self.by_name.get(family(&call.language)).and_then(|names| names.get(call.name.as_str())).map_or(&[], Vec::as_slice)
+    fn of_name(&self, call: &Raw) -> Option<&Called<'a>> {
+        self.by_name.get(family(&call.language)).and_then(|names| names.get(call.name.as_str()))
     }
 }
 
@@ -275,17 +232,23 @@ impl<'a> Names<'a> {
 type Answer<'a> = (Resolution, Option<&'a Symbol>);
 
 /// `self.open()`: a method of the type around the caller; if it has none, an inherited one.
-fn own<'a>(call: &Raw, candidates: &[Known<'a>]) -> Answer<'a> {
+fn own<'a>(call: &Raw, called: &Called<'a>) -> Answer<'a> {
     let around = call.caller_enclosing.as_str();
-    match choose(call, candidates.iter().filter(|known| known.enclosing == around && !around.is_empty()), Resolution::Imported) {
-        (Resolution::Unknown, _) => the_only_method(call, candidates.iter()),
+    match choose(call, called.enclosed_by(around).filter(|_| !around.is_empty()), Resolution::Imported) {
+        (Resolution::Unknown, _) => the_only_method(call, called.all()),
         answer => answer,
     }
 }
 
 /// `super.open()`: what the type around the caller holds itself is left out.
-fn inherited<'a>(call: &Raw, candidates: &[Known<'a>]) -> Answer<'a> {
-    the_only_method(call, candidates.iter().filter(|known| known.can_be_inherited(call)))
+fn inherited<'a>(call: &Raw, called: &Called<'a>) -> Answer<'a> {
+    the_only_method(call, called.all().filter(|known| can_be_inherited(known, call)))
+}
+
+/// Whether it is a method, and of another type than the caller is in.
+fn can_be_inherited(known: &Known<'_>, call: &Raw) -> bool {
+    let own = call.caller_qualified == known.enclosing || is_inside(&call.caller_qualified, known.enclosing);
+    known.is_method() && !(own && known.symbol.path == call.path)
 }
 
 /// A method of a type that is not known: the only one, unless libraries have such methods too.
@@ -297,17 +260,17 @@ fn the_only_method<'k, 'a: 'k>(call: &Raw, of: impl Iterator<Item = &'k Known<'a
 }
 
 /// `super::open()`: a function of the same crate.
-fn beside<'a>(call: &Raw, candidates: &[Known<'a>]) -> Answer<'a> {
-    choose(call, candidates.iter().filter(|known| !known.is_method()), Resolution::Imported)
+fn beside<'a>(call: &Raw, called: &Called<'a>) -> Answer<'a> {
+    choose(call, called.all().filter(|known| !known.is_method()), Resolution::Imported)
 }
 
 /// `exports.open()`: a function of the same file.
-fn exported<'a>(call: &Raw, candidates: &[Known<'a>]) -> Answer<'a> {
-    choose_unique(candidates.iter().filter(|known| known.holder.is_empty() && known.symbol.path == call.path), Resolution::SameFile)
+fn exported<'a>(call: &Raw, called: &Called<'a>) -> Answer<'a> {
+    choose_unique(called.in_file(&call.path).filter(|known| known.holder.is_empty()), Resolution::SameFile)
 }
 
 /// `Store::open()`, `cart.add()`: a symbol in the type or module of that name; else a method, if only one can be meant.
-fn on<'a>(call: &Raw, receiver: &str, candidates: &[Known<'a>], imports: &[&Import]) -> Answer<'a> {
+fn on<'a>(call: &Raw, receiver: &str, called: &Called<'a>, imports: &[&Import]) -> Answer<'a> {
     let is_path = receiver.ends_with("::");
     let names = segments(receiver);
     let (first, last) = (names.first().copied().unwrap_or_default(), names.last().copied().unwrap_or_default());
@@ -319,20 +282,17 @@ fn on<'a>(call: &Raw, receiver: &str, candidates: &[Known<'a>], imports: &[&Impo
         None if names.len() > 1 => Some(receiver.to_owned()),
         None => None,
     };
-    let of = candidates.iter().filter(|known| match &target {
-        Some(target) => leads_to(target, known, true),
-        None => can_be_module && known.is_in(last),
-    });
-    match choose(call, of, Resolution::Imported) {
+    let of = match &target {
+        Some(target) => called.led_to(&Target::holding(target, &call.language)),
+        None if can_be_module => called.held_by(last).collect(),
+        None => Vec::new(),
+    };
+    match choose(call, of.iter().copied(), Resolution::Imported) {
         (Resolution::Unknown, _) => {}
         answer => return answer,
     }
-    let methods = || candidates.iter().filter(|known| known.is_method());
     if !is_path {
-        // A value that is named for its type.
-        let plain = |name: &str| name.replace('_', "").to_lowercase();
-        let of = plain(last);
-        match choose(call, methods().filter(|known| known.holder.len() == of.len() && plain(known.holder) == of), Resolution::Imported) {
+        match choose(call, called.of_value(last), Resolution::Imported) {
             (Resolution::Unknown, _) => {}
             answer => return answer,
         }
@@ -342,14 +302,14 @@ fn on<'a>(call: &Raw, receiver: &str, candidates: &[Known<'a>], imports: &[&Impo
         return (Resolution::Unknown, None);
     }
     // Nothing ties the value to this file: a method of the file is as likely as any other.
-    the_only_method(call, candidates.iter())
+    the_only_method(call, called.all())
 }
 
 /// `open()`
-fn plain<'a>(call: &Raw, candidates: &[Known<'a>], imports: &[&Import]) -> Answer<'a> {
+fn plain<'a>(call: &Raw, called: &Called<'a>, imports: &[&Import]) -> Answer<'a> {
     let implicit = IMPLICIT_SELF.contains(&call.language.as_str());
-    let can = || candidates.iter().filter(move |known| implicit || !known.is_method());
-    let here = || can().filter(|known| known.symbol.path == call.path);
+    let can = |known: &&Known<'a>| implicit || !known.is_method();
+    let here = || called.in_file(&call.path).filter(can);
     let depth = |known: &Known<'_>| {
         let around = known.enclosing;
         let within = around.is_empty() || call.caller_qualified == around || is_inside(&call.caller_qualified, around);
@@ -365,26 +325,26 @@ fn plain<'a>(call: &Raw, candidates: &[Known<'a>], imports: &[&Import]) -> Answe
         return answer;
     }
     if implicit && !call.caller_enclosing.is_empty() {
-        let own = can().filter(|known| known.enclosing == call.caller_enclosing);
-        if let Some(answer) = found(choose_unique(own, Resolution::Imported)) {
+        if let Some(answer) = found(choose_unique(called.enclosed_by(&call.caller_enclosing).filter(can), Resolution::Imported)) {
             return answer;
         }
     }
     if let Some(import) = imports.iter().find(|import| import.name == call.name) {
-        return choose_unique(can().filter(|known| leads_to(&import.target, known, false)), Resolution::Imported);
+        let of = called.led_to(&Target::to(&import.target, &call.language, &call.name));
+        return choose_unique(of.into_iter().filter(can), Resolution::Imported);
     }
-    let everything = || imports.iter().filter(|import| import.name.is_empty());
-    let there = can().filter(|known| known.holder.is_empty() && everything().any(|import| leads_to(&import.target, known, true)));
-    if let Some(answer) = certain(choose_unique(there, Resolution::Imported)) {
+    let everything = imports.iter().filter(|import| import.name.is_empty());
+    let there = everything.flat_map(|import| called.led_to(&Target::holding(&import.target, &call.language)));
+    if let Some(answer) = certain(choose_unique(there.filter(|known| known.holder.is_empty()).filter(can), Resolution::Imported)) {
         return answer;
     }
     if FOLDER_IS_PACKAGE.contains(&call.language.as_str()) {
-        let beside = can().filter(|known| folder(&known.symbol.path) == folder(&call.path));
+        let beside = called.all().filter(can).filter(|known| folder(&known.symbol.path) == folder(&call.path));
         if let Some(answer) = certain(choose_unique(beside, Resolution::Imported)) {
             return answer;
         }
     }
-    choose_unique(can(), Resolution::Unique)
+    choose_unique(called.all().filter(can), Resolution::Unique)
 }
 
 /// The one of the call's own file if there is one, else the only one.
@@ -416,54 +376,7 @@ fn is_super(language: &str, receiver: &str) -> bool {
     }
 }
 
-/// Whether an import of `target` can lead to the symbol: to itself, or with `whole` to what holds it.
-fn leads_to(target: &str, known: &Known<'_>, whole: bool) -> bool {
-    let symbol = known.symbol;
-    let mut parts: Vec<&str> = if symbol.language == "go" { vec![target.rsplit('/').next().unwrap_or(target)] } else { segments(target) };
-    parts.retain(|part| !ROOTS.contains(part) && *part != "*");
-    if !whole && parts.last() == Some(&symbol.name.as_str()) {
-        parts.pop();
-    }
-    let Some(&last) = parts.last() else { return !whole || known.holder.is_empty() };
-    // What holds it must be named last.
-    let is_last =
-        |last: &str| if known.holder.is_empty() { known.module == last || last_folder(&symbol.path) == last } else { known.holder == last };
-    let extension = parts.len() > 1 && is_extension(last);
-    if whole && !is_last(if extension { parts[parts.len() - 2] } else { last }) {
-        return false;
-    }
-    if extension {
-        parts.pop();
-    }
-    let stem = symbol.path.rsplit_once('.').map_or(symbol.path.as_str(), |(stem, _)| stem);
-    parts.iter().all(|part| stem.split('/').any(|name| name == *part) || segments(known.enclosing).contains(part))
-}
-
-fn is_extension(part: &str) -> bool {
-    matches!(part, "h" | "hpp" | "hh" | "js" | "ts" | "jsx" | "tsx" | "mjs" | "rb" | "py" | "php" | "lua" | "sh")
-}
-
-/// The names in a path of names, whatever joins them.
-pub(super) fn segments(text: &str) -> Vec<&str> {
-    text.split([':', '.', '/', '#', '\\']).filter(|part| !part.is_empty()).collect()
-}
-
 /// Whether the qualified name `inner` lies in `outer`.
 fn is_inside(inner: &str, outer: &str) -> bool {
     inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with([':', '.', '#']))
-}
-
-/// The name that a file gives to what is in it: its own, or its folder's.
-fn module(path: &str) -> &str {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let stem = name.split_once('.').map_or(name, |(stem, _)| stem);
-    if NAMELESS.contains(&stem) { last_folder(path) } else { stem }
-}
-
-fn folder(path: &str) -> &str {
-    path.rsplit_once('/').map_or("", |(folder, _)| folder)
-}
-
-fn last_folder(path: &str) -> &str {
-    folder(path).rsplit('/').next().unwrap_or_default()
 }

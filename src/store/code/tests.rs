@@ -275,3 +275,54 @@ fn a_database_of_format_2_learns_what_is_only_declared() {
     store.put_source(&new, None).expect("put");
     assert!(store.symbols_named("shut").expect("symbols")[0].declared);
 }
+
+#[test]
+fn the_imports_of_a_file_are_found_by_its_id() {
+    let (_place, store) = Place::with(&[]);
+    let sql = format!("EXPLAIN QUERY PLAN {} {}", super::read::IMPORT, super::read::OF_FILE);
+    let plan: Vec<String> = store.rows(&sql, [1], |row| row.get(3)).expect("plan");
+    assert!(plan.iter().all(|step| step.starts_with("SEARCH") && step.contains("PRIMARY KEY")), "{plan:?}");
+}
+
+#[test]
+fn a_name_that_thousands_have_is_looked_up_by_what_holds_it() {
+    const MANY: usize = 4_000;
+    let symbol = |n: usize| Symbol {
+        id: n as u64,
+        chunk: None,
+        kind: Method,
+        name: "new".to_owned(),
+        qualified: format!("T{n}::new"),
+        signature: String::new(),
+        doc: String::new(),
+        language: "rust".to_owned(),
+        path: format!("src/t{n}.rs"),
+        line: 1,
+        end_line: 2,
+        doc_line: 0,
+        doc_end_line: 0,
+        declared: false,
+    };
+    let symbols: Vec<Symbol> = (0..MANY).map(symbol).collect();
+    let import = |n: usize| Import { path: format!("src/u{n}.rs"), target: format!("crate::t{n}::T{n}"), name: format!("T{n}"), line: 1 };
+    let imports: Vec<Import> = (0..MANY).map(import).collect();
+    let names = super::resolve::Names::new(&symbols, &imports);
+    let begun = std::time::Instant::now();
+    for n in 0..MANY {
+        let call = super::resolve::Raw {
+            caller: None,
+            caller_qualified: String::new(),
+            caller_enclosing: String::new(),
+            name: "new".to_owned(),
+            receiver: format!("T{n}::"),
+            path: format!("src/u{n}.rs"),
+            file: 0,
+            language: "rust".to_owned(),
+            line: 1,
+        };
+        let (resolution, callee) = names.resolve(&call);
+        assert_eq!((resolution, callee.map(|symbol| symbol.id)), (Resolution::Imported, Some(n as u64)));
+    }
+    // Looking at each for each took several times as long.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(2), "{:?}", begun.elapsed());
+}

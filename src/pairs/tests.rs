@@ -345,7 +345,7 @@ fn the_table_of_the_gate_is_that_of_companions() {
             .expect("companions")
             .files
             .into_iter()
-            .filter(|file| file.present)
+            .filter(|file| file.indexed)
             .map(|file| (file.path, file.score))
             .collect();
         let known: Vec<(String, f64)> = table[&pairs.firsts[name]].iter().map(|(id, score)| (path_of(*id).to_owned(), *score)).collect();

@@ -37,8 +37,8 @@ pub struct Companions {
 pub struct Companion {
     /// Its path.
     pub path: String,
-    /// Whether it is a file of the project still, as the last scrape saw it.
-    pub present: bool,
+    /// Whether the last scrape read it. Lock files, images and what is left out are not read, and are there all the same.
+    pub indexed: bool,
     /// Commits that touch both.
     pub together: u64,
     /// Commits that touch this one.
@@ -111,8 +111,8 @@ impl Store {
             |row| {
                 let (together, touching) = (row.get::<_, i64>(1)? as u64, row.get::<_, i64>(2)? as u64);
                 let [lift, pmi, score] = tie(together, [own, touching], commits);
-                let (path, present) = (row.get(0)?, row.get(3)?);
-                Ok(Companion { path, present, together, touching, lift, pmi, score })
+                let (path, indexed) = (row.get(0)?, row.get(3)?);
+                Ok(Companion { path, indexed, together, touching, lift, pmi, score })
             },
         )?;
         files.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| b.together.cmp(&a.together)).then_with(|| a.path.cmp(&b.path)));

@@ -95,3 +95,29 @@ fn a_full_scrape_makes_the_same_facts() {
     let again = place.run(["--json", "status"]).json();
     assert_eq!((&first["store"]["symbols"], &first["store"]["calls"]), (&again["store"]["symbols"], &again["store"]["calls"]));
 }
+
+#[test]
+fn a_file_that_no_scrape_reads_is_there_all_the_same() {
+    let place = Place::project("./model/");
+    place.git(&["init", "-q", "-b", "main"]);
+    for n in 0..2 {
+        for name in ["Cargo.toml", "Cargo.lock", "gone.txt"] {
+            place.write(name, format!("# {name} {n}\n"));
+        }
+        place.git(&["add", "-A"]);
+        place.git(&["commit", "-q", "-m", "both"]);
+    }
+    for n in 0..3 {
+        place.write("notes.md", format!("# Notes\n\n{n}\n"));
+        place.git(&["add", "-A"]);
+        place.git(&["commit", "-q", "-m", "notes"]);
+    }
+    std::fs::remove_file(place.path("gone.txt")).unwrap();
+    place.run(["scrape"]).success();
+    let answer = place.run(["--json", "scry", "--file", "Cargo.toml"]).json();
+    let of = |path: &str| answer["files"].as_array().unwrap().iter().find(|file| file["path"] == path).unwrap().clone();
+    assert_eq!((of("Cargo.lock")["present"].as_bool(), of("Cargo.lock")["indexed"].as_bool()), (Some(true), Some(false)));
+    assert_eq!(of("gone.txt")["present"].as_bool(), Some(false));
+    let told = place.run(["scry", "--file", "Cargo.toml"]).to_string();
+    assert_eq!(told.matches("not a file of the project now").count(), 1, "{told}");
+}

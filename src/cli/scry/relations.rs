@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::recipe::suggest::closest;
 use crate::search::MAX_LIMIT;
 use crate::search::snippet::printable;
-use crate::store::{CO_CHANGE_MAX_FILES, CO_CHANGE_MIN_SUPPORT, Companions, MAX_CALL_DEPTH, Related, Resolution, Store, Symbol};
+use crate::store::{CO_CHANGE_MAX_FILES, CO_CHANGE_MIN_SUPPORT, Companion, Companions, MAX_CALL_DEPTH, Related, Resolution, Store, Symbol};
 
 /// Candidates of an ambiguous name, and lines of one caller, that are named; the rest is counted.
 const NAMED: usize = 8;
@@ -34,6 +34,24 @@ pub(in crate::cli) struct Arguments {
 enum Direction {
     Callers,
     Callees,
+}
+
+/// What changes with a file, as it is told.
+#[derive(Serialize)]
+struct Changes<'a> {
+    path: &'a str,
+    commits: u64,
+    touching: u64,
+    sweeping: u64,
+    files: Vec<Changed<'a>>,
+}
+
+#[derive(Serialize)]
+struct Changed<'a> {
+    #[serde(flatten)]
+    companion: &'a Companion,
+    /// Whether it is there now, whatever a scrape reads of it.
+    present: bool,
 }
 
 #[derive(Serialize)]
@@ -80,10 +98,12 @@ fn companions(context: &Context, project: &Project, store: &Store, path: &str, l
     let asked = normal(project, path);
     let path = [asked.as_str(), path].into_iter().find(|path| known.binary_search_by(|known| known.as_str().cmp(path)).is_ok());
     let Some(path) = path else { return Err(unknown_path(&asked, &known)) };
-    let mut companions = store.companions(path)?;
-    let found = companions.files.len();
-    companions.files.truncate(limit);
-    context.report.result(&companions, |style| companions_text(&companions, found, style))
+    let companions = store.companions(path)?;
+    let Companions { path, commits, touching, sweeping, files } = &companions;
+    let present = |file: &Companion| project.root.join(&file.path).symlink_metadata().is_ok();
+    let shown = files.iter().take(limit).map(|companion| Changed { companion, present: present(companion) }).collect();
+    let changes = Changes { path, commits: *commits, touching: *touching, sweeping: *sweeping, files: shown };
+    context.report.result(&changes, |style| changes_text(&changes, files.len(), style))
 }
 
 /// The path as the store has it: relative to the project, with forward slashes.
@@ -117,8 +137,8 @@ fn unknown_path(path: &str, known: &[String]) -> Error {
     }
 }
 
-fn companions_text(companions: &Companions, found: usize, style: &Style) -> String {
-    let Companions { path, commits, touching, sweeping, files } = companions;
+fn changes_text(changes: &Changes<'_>, found: usize, style: &Style) -> String {
+    let Changes { path, commits, touching, sweeping, files } = changes;
     let mut out = format!("{} changed in {} of {}\n", style.bold(&printable(path)), count(*touching), plural(*commits as usize, "commit"));
     if *sweeping > 0 {
         out += &format!("{} of more than {CO_CHANGE_MAX_FILES} files not counted\n", plural(*sweeping as usize, "commit"));
@@ -129,8 +149,8 @@ fn companions_text(companions: &Companions, found: usize, style: &Style) -> Stri
     }
     out += &style.dim("    together   of   lift    pmi  file");
     out.push('\n');
-    for (at, file) in files.iter().enumerate() {
-        let gone = if file.present { String::new() } else { format!("  {}", style.dim("not a file of the project now")) };
+    for (at, &Changed { companion: file, present }) in files.iter().enumerate() {
+        let gone = if present { String::new() } else { format!("  {}", style.dim("not a file of the project now")) };
         let (together, touching) = (count(file.together), count(file.touching));
         out += &format!(
             "{:>2}. {together:>8} {touching:>4} {:>6.1} {:>6.2}  {}{gone}\n",

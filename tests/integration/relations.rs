@@ -121,3 +121,15 @@ fn a_file_that_no_scrape_reads_is_there_all_the_same() {
     let told = place.run(["scry", "--file", "Cargo.toml"]).to_string();
     assert_eq!(told.matches("not a file of the project now").count(), 1, "{told}");
 }
+
+#[cfg(unix)]
+#[test]
+fn the_name_of_a_file_cannot_speak_to_the_terminal() {
+    let place = Place::project("./model/");
+    place.write("a\u{1b}[31mred.rs", "pub fn crimson() {}\n\npub fn dye() {\n    crimson();\n}\n");
+    place.run(["scrape"]).success();
+    for arguments in [["scry", "--callers", "crimson"], ["scry", "--callees", "dye"]] {
+        let told = place.run(arguments).text();
+        assert!(told.contains("ared.rs:") && !told.contains('\u{1b}'), "{told:?}");
+    }
+}

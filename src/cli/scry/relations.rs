@@ -217,7 +217,8 @@ fn unknown_name(store: &Store, name: &str) -> Result<Error> {
 
 fn calls_text(answer: &Calls<'_>, style: &Style) -> String {
     let Calls { direction, symbol, found, calls, .. } = answer;
-    let mut out = format!("{direction} of {}  {}\n", style.bold(&symbol.qualified), style.dim(&format!("{}:{}", symbol.path, symbol.line)));
+    let place = printable(&format!("{}:{}", symbol.path, symbol.line));
+    let mut out = format!("{direction} of {}  {}\n", style.bold(&printable(&symbol.qualified)), style.dim(&place));
     if calls.is_empty() {
         out += "none that names tell\n";
     }

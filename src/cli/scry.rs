@@ -34,7 +34,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     relations: relations::Arguments,
     /// With --callers and --callees: how many calls away.
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_name = "N", requires = "calls")]
     depth: usize,
     /// How to search: hybrid (words and vectors fused), vector, or lexical (words only; needs no model).
     #[arg(long, default_value = "hybrid", value_name = "MODE")]

@@ -133,3 +133,23 @@ fn the_name_of_a_file_cannot_speak_to_the_terminal() {
         assert!(told.contains("ared.rs:") && !told.contains('\u{1b}'), "{told:?}");
     }
 }
+
+#[test]
+fn options_that_would_be_ignored_are_refused() {
+    let place = Place::project("./model/");
+    for ignored in [
+        &["--locked"][..],
+        &["--path", "nowhere/"],
+        &["--mode", "lexical"],
+        &["--kind", "code"],
+        &["--since", "1d"],
+        &["--runtime", "onnx"],
+    ] {
+        for asked in [["--callers", "main"], ["--file", "a.rs"]] {
+            let arguments = [&["scry"], &asked[..], ignored].concat();
+            says(&place.run(arguments), 2, &["cannot be used with", ignored[0]]);
+        }
+    }
+    says(&place.run(["scry", "--depth", "2", "a question"]), 2, &["--callers <NAME>"]);
+    says(&place.run(["scry", "--depth", "2", "--file", "a.rs"]), 2, &["--callers <NAME>"]);
+}

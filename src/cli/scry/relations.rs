@@ -17,16 +17,23 @@ use crate::store::{CO_CHANGE_MAX_FILES, CO_CHANGE_MIN_SUPPORT, Companion, Compan
 const NAMED: usize = 8;
 
 #[derive(Debug, clap::Args)]
-#[group(id = "relations", multiple = false)]
+#[group(
+    id = "relations",
+    multiple = false,
+    // What would be ignored is refused: a table knows no mode, and a lockfile pins nothing of it.
+    conflicts_with_all = [
+        "mode", "projection", "kind", "path", "since", "until", "language", "rerank", "no_rerank", "no_fold", "explain", "runtime", "locked"
+    ]
+)]
 pub(in crate::cli) struct Arguments {
     /// In place of a question: what changes together with this file, by the git history.
     #[arg(long, value_name = "PATH")]
     file: Option<String>,
     /// In place of a question: who calls this function, such as open, Store::open or store/open.rs:open.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", group = "calls")]
     callers: Option<String>,
     /// In place of a question: whom this function calls.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", group = "calls")]
     callees: Option<String>,
 }
 

@@ -221,3 +221,13 @@ fn functions_of_the_shell_keep_their_whole_word() {
         assert_eq!(found.iter().map(|symbol| symbol.line).collect::<Vec<_>>(), [line], "{name}");
     }
 }
+
+#[test]
+fn a_constant_that_a_call_made_can_be_called() {
+    let (_project, store) = Project::with(&[
+        ("a.js", "export const Row = memo((x) => x);\nexport const size = 3;\nconst old = require(\"./old\");\n"),
+        ("b.js", "import { Row, size } from \"./a\";\nRow();\nsize();\nold();\n"),
+    ]);
+    let calls = meanings(&store).into_iter().filter(|line| line.starts_with("b.js")).collect::<Vec<_>>();
+    assert_eq!(calls, ["b.js:2 .Row a.js:1", "b.js:3 .size Unknown", "b.js:4 .old Unknown"]);
+}

@@ -195,6 +195,25 @@ pub struct Symbol {
 }
 
 impl Symbol {
+    /// Whether a call can mean it: by its kind, or because it is a constant that a call made (`const Row = memo(...)`) in a language in which that
+    /// can be a function.
+    pub fn is_callable(&self) -> bool {
+        self.kind.is_callable() || self.is_made_by_a_call()
+    }
+
+    fn is_made_by_a_call(&self) -> bool {
+        let functions_are_values = matches!(self.language.as_str(), "javascript" | "typescript" | "tsx" | "python");
+        if self.kind != SymbolKind::Constant || !functions_are_values {
+            return false;
+        }
+        let value = self.signature.split_once('=').map_or("", |(_, value)| value.trim_start());
+        // What `require` gives belongs to another file, and what `new` gives is no function.
+        value.split_once('(').is_some_and(|(callee, _)| {
+            let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$' | '.' | '<' | '>' | ',');
+            callee.starts_with(|c: char| c.is_alphabetic() || matches!(c, '_' | '$')) && callee.chars().all(is_name) && callee != "require"
+        })
+    }
+
     /// The qualified name of what encloses it; empty at the top of a file.
     pub fn enclosing(&self) -> &str {
         enclosing(&self.qualified, &self.name)

@@ -153,3 +153,12 @@ fn options_that_would_be_ignored_are_refused() {
     says(&place.run(["scry", "--depth", "2", "a question"]), 2, &["--callers <NAME>"]);
     says(&place.run(["scry", "--depth", "2", "--file", "a.rs"]), 2, &["--callers <NAME>"]);
 }
+
+#[test]
+fn what_no_call_can_mean_is_told_as_what_it_is() {
+    let place = Place::project("./model/");
+    place.write("src/a.rs", "pub trait Sells {\n    fn sell(&self);\n}\n\npub const LIMIT: u8 = 1;\n");
+    place.run(["scrape"]).success();
+    says(&place.run(["scry", "--callers", "Sells"]), 2, &["no call can mean Sells: it is the trait Sells (src/a.rs:1)"]);
+    says(&place.run(["scry", "--callees", "src/a.rs:LIMIT"]), 2, &["it is the constant LIMIT (src/a.rs:5)"]);
+}

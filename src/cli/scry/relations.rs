@@ -210,12 +210,20 @@ fn unknown_name(store: &Store, name: &str) -> Result<Error> {
             .at(store.path())
             .hint("run `patina scrape`; if it was run, no file of the project is in a language that Patina has a grammar for"));
     }
+    let named = store.symbols_named(name)?;
+    if !named.is_empty() {
+        let place = |symbol: &Symbol| format!("the {} {} ({}:{})", symbol.kind.name(), symbol.qualified, symbol.path, symbol.line);
+        let more = if named.len() > NAMED { format!(" and {} more", named.len() - NAMED) } else { String::new() };
+        let places: Vec<String> = named.iter().take(NAMED).map(place).collect();
+        return Ok(Error::usage(format!("no call can mean {name}: it is {}{more}", places.join(", ")))
+            .hint("functions, methods and macros are called, and types whose name makes one of them"));
+    }
     let last = name.rsplit([':', '.', '#', '/']).next().unwrap_or(name);
     let error = Error::missing(format!("no function, type or macro of the project is called {name}"));
     let names = store.symbol_names()?;
     Ok(match closest(last, names.iter().map(String::as_str)).filter(|nearest| *nearest != last) {
         Some(nearest) => error.hint(format!("did you mean {nearest}?")),
-        None if names.iter().any(|known| known == last) => {
+        None if name != last && names.iter().any(|known| known == last) => {
             error.hint(format!("there is {last} elsewhere: try it without what stands before it"))
         }
         None => error.hint("what is new is known after `patina scrape`"),

@@ -94,7 +94,7 @@ impl Store {
     /// declarations) the one that stands for the others.
     pub fn meant_by(&self, name: &str) -> Result<Vec<Symbol>> {
         let mut found = self.symbols_named(name)?;
-        found.retain(|symbol| symbol.kind.is_callable());
+        found.retain(|symbol| symbol.is_callable());
         let ids: BTreeSet<u64> = found.iter().map(|symbol| symbol.id).collect();
         let mut meant = Vec::new();
         for name in found.into_iter().map(|symbol| symbol.name).collect::<BTreeSet<_>>() {
@@ -108,7 +108,7 @@ impl Store {
 
     fn callable(&self, name: &str) -> Result<Vec<Symbol>> {
         let mut named = self.symbols_where("WHERE s.name = ?1", [name])?;
-        named.retain(|symbol| symbol.kind.is_callable());
+        named.retain(|symbol| symbol.is_callable());
         Ok(named)
     }
 

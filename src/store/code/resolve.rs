@@ -190,7 +190,7 @@ impl<'a> Names<'a> {
     pub fn new(symbols: &'a [Symbol], imports: &'a [Import]) -> Names<'a> {
         let mut names = Names { by_name: HashMap::new(), imports: HashMap::new() };
         let mut by_name: HashMap<(&str, &str), Vec<&Symbol>> = HashMap::new();
-        for symbol in symbols.iter().filter(|symbol| symbol.kind.is_callable()) {
+        for symbol in symbols.iter().filter(|symbol| symbol.is_callable()) {
             by_name.entry((family(&symbol.language), &symbol.name)).or_default().push(symbol);
         }
         for ((family, name), of) in by_name {

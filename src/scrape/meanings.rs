@@ -2,7 +2,7 @@
 
 use super::{Options, scrape};
 use crate::progress::Job;
-use crate::store::{Call, Related, Store, Symbol};
+use crate::store::{Call, MAX_RELATED, Related, Store, Symbol};
 
 struct Project {
     folder: tempfile::TempDir,
@@ -52,7 +52,7 @@ fn a_method_of_an_unknown_value_is_not_the_files_own_for_certain() {
         ("widget.py", "class Widget:\n    def render(self):\n        pass\n\n    def flip(self):\n        pass\n"),
     ]);
     assert_eq!(meanings(&store), ["page.py:7 w.render Ambiguous", "page.py:8 w.flip widget.py:5"]);
-    let callers = store.callers(&at(&store, "widget.py", 2), 1).expect("callers");
+    let callers = store.callers(&at(&store, "widget.py", 2), 1).expect("callers").found;
     assert_eq!(callers.len(), 1, "it is possible: {callers:#?}");
 }
 
@@ -91,11 +91,11 @@ fn a_method_of_the_super_type_is_not_the_callers_own() {
             "tree.js:3 parent.grow Ambiguous",
         ]
     );
-    let callers = store.callers(&at(&store, "Base.java", 2), 1).expect("callers");
+    let callers = store.callers(&at(&store, "Base.java", 2), 1).expect("callers").found;
     assert_eq!(certain(&callers), ["Kid.refresh 1"]);
     // What its own `super` call could mean is not the method itself.
-    assert!(store.callers(&at(&store, "Kid.java", 5), 1).expect("callers").is_empty());
-    assert_eq!(store.callers(&at(&store, "Other.java", 2), 1).expect("callers").len(), 1);
+    assert!(store.callers(&at(&store, "Kid.java", 5), 1).expect("callers").found.is_empty());
+    assert_eq!(store.callers(&at(&store, "Other.java", 2), 1).expect("callers").found.len(), 1);
 }
 
 #[test]
@@ -122,9 +122,9 @@ fn a_declaration_and_its_definition_in_another_folder_are_one() {
         ]
     );
     for (path, line) in [("include/proj/foo.h", 1), ("src/foo.c", 5)] {
-        assert_eq!(certain(&store.callers(&at(&store, path, line), 1).expect("callers")), ["main 1"], "{path}");
+        assert_eq!(certain(&store.callers(&at(&store, path, line), 1).expect("callers").found), ["main 1"], "{path}");
     }
-    let callees = store.callees(&at(&store, "src/main.c", 3), 2).expect("callees");
+    let callees = store.callees(&at(&store, "src/main.c", 3), 2).expect("callees").found;
     assert!(certain(&callees).contains(&"bar 2".to_owned()), "{callees:#?}");
     assert!(store.symbols().expect("symbols").iter().any(|symbol| symbol.declared && symbol.path == "include/cart.hpp"));
 }
@@ -149,10 +149,10 @@ fn a_class_and_its_constructor_are_one() {
             "src/shop.cpp:4 .Till include/till.hpp:1",
         ]
     );
-    assert_eq!(certain(&store.callers(&at(&store, "src/till.cpp", 3), 1).expect("callers")), ["sell 1"]);
+    assert_eq!(certain(&store.callers(&at(&store, "src/till.cpp", 3), 1).expect("callers").found), ["sell 1"]);
     for line in [1, 2] {
-        assert_eq!(certain(&store.callers(&at(&store, "j/Cart.java", line), 1).expect("callers")), ["Shop.open 1"]);
-        assert_eq!(certain(&store.callees(&at(&store, "j/Cart.java", line), 1).expect("callees")), ["Cart.check 1"]);
+        assert_eq!(certain(&store.callers(&at(&store, "j/Cart.java", line), 1).expect("callers").found), ["Shop.open 1"]);
+        assert_eq!(certain(&store.callees(&at(&store, "j/Cart.java", line), 1).expect("callees").found), ["Cart.check 1"]);
     }
     let meant = |name: &str| store.meant_by(name).expect("symbols").iter().map(|s| format!("{}:{}", s.path, s.line)).collect::<Vec<_>>();
     assert_eq!(meant("Cart"), ["c/Cart.cs:1", "j/Cart.java:1"]);
@@ -230,4 +230,22 @@ fn a_constant_that_a_call_made_can_be_called() {
     ]);
     let calls = meanings(&store).into_iter().filter(|line| line.starts_with("b.js")).collect::<Vec<_>>();
     assert_eq!(calls, ["b.js:2 .Row a.js:1", "b.js:3 .size Unknown", "b.js:4 .old Unknown"]);
+}
+
+#[test]
+fn callees_that_are_not_known_differ_by_what_stands_before_them() {
+    let (_project, store) = Project::with(&[("a.py", "def run(a, b):\n    a.flip()\n    b.flip()\n    a.flip()\n")]);
+    let callees = store.callees(&at(&store, "a.py", 1), 1).expect("callees").found;
+    let told: Vec<_> = callees.iter().map(|related| (related.receiver.as_str(), related.lines.as_slice())).collect();
+    assert_eq!(told, [("a", &[2, 4][..]), ("b", &[3])]);
+}
+
+#[test]
+fn more_than_can_be_gathered_is_told() {
+    let body = |count: usize| (0..count).fold(String::from("def run():\n"), |text, n| text + &format!("    call_{n}()\n"));
+    for (count, complete) in [(MAX_RELATED, true), (MAX_RELATED + 1, false)] {
+        let (_project, store) = Project::with(&[("a.py", &body(count))]);
+        let callees = store.callees(&at(&store, "a.py", 1), 1).expect("callees");
+        assert_eq!((callees.found.len(), callees.complete), (MAX_RELATED, complete));
+    }
 }

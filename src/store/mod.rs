@@ -33,7 +33,7 @@ pub use census::{Census, sqlite_version};
 pub use code::{Call, CallEdge, CallFact, CallSite, CodeFacts, Import, ImportFact, Resolution, Symbol, SymbolFact, SymbolKind};
 pub use identifiers::split_identifiers;
 pub use open::{BUSY_TIMEOUT, FORMAT};
-pub use relations::{CO_CHANGE_MIN_SUPPORT, Companion, Companions, MAX_CALL_DEPTH, MAX_RELATED, Related, tie};
+pub use relations::{CO_CHANGE_MIN_SUPPORT, Companion, Companions, MAX_CALL_DEPTH, MAX_RELATED, Related, Relatives, tie};
 pub use vectors::StoredVectors;
 
 /// Commits that touch more files than this are left out of the co-changes: they are sweeps (formatting, imports, renames) that

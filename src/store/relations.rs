@@ -14,7 +14,7 @@ pub const CO_CHANGE_MIN_SUPPORT: u64 = 2;
 /// Calls of calls of calls are followed at most this far.
 pub const MAX_CALL_DEPTH: usize = 8;
 
-/// At most this many callers or callees are gathered.
+/// At most this many callers or callees are gathered; [`Relatives::complete`] says whether there are more.
 pub const MAX_RELATED: usize = 1_000;
 
 /// What changes with a file.
@@ -82,8 +82,27 @@ pub struct Related {
     pub lines: Vec<u32>,
 }
 
-/// What the calls between two symbols have in common: the other one, the file, the name, and how they were understood.
-type Between = (Option<u64>, String, String, Resolution);
+/// Callers or callees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Relatives {
+    /// At most [`MAX_RELATED`].
+    pub found: Vec<Related>,
+    /// Whether these are all.
+    pub complete: bool,
+}
+
+/// A call as it is seen from one of its two ends.
+struct Near {
+    /// The symbol at the other end.
+    other: Option<u64>,
+    call: Call,
+    candidates: usize,
+    /// Whether what stands before the name tells two of them apart: callees that are not known have nothing else.
+    by_receiver: bool,
+}
+
+/// What the calls between two symbols have in common: the other one, the file, the name, how they were understood, and what tells them apart.
+type Between = (Option<u64>, String, String, Resolution, String);
 
 impl Store {
     /// What changes with a file: commits of at most [`CO_CHANGE_MAX_FILES`] files that touch it are looked at.
@@ -126,7 +145,7 @@ impl Store {
 
     /// Who calls a symbol, up to `depth` calls away: certain ones first, then by path and line, near ones first.
     /// Only certain ones are followed further.
-    pub fn callers(&self, of: &Symbol, depth: usize) -> Result<Vec<Related>> {
+    pub fn callers(&self, of: &Symbol, depth: usize) -> Result<Relatives> {
         self.follow(of, depth, |store, of| {
             let twins = store.twins(of)?;
             let mut found = Vec::new();
@@ -134,7 +153,8 @@ impl Store {
                 let certain = site.call.callee.is_some_and(|callee| twins.contains(&callee));
                 let possible = site.call.resolution == Resolution::Ambiguous && site.candidates.iter().any(|id| twins.contains(id));
                 if certain || possible {
-                    found.push((site.call.caller, site.call, site.candidates.len()));
+                    let (other, candidates) = (site.call.caller, site.candidates.len());
+                    found.push(Near { other, call: site.call, candidates, by_receiver: false });
                 }
             }
             Ok(found)
@@ -143,11 +163,14 @@ impl Store {
 
     /// Whom a symbol calls, up to `depth` calls away: certain ones first, then by path and line, near ones first.
     /// Only certain ones are followed further.
-    pub fn callees(&self, of: &Symbol, depth: usize) -> Result<Vec<Related>> {
+    pub fn callees(&self, of: &Symbol, depth: usize) -> Result<Relatives> {
         self.follow(of, depth, |store, of| {
             let mut found = Vec::new();
             for twin in store.twins(of)? {
-                found.extend(store.calls_in(twin)?.into_iter().map(|site| (site.call.callee, site.call, site.candidates.len())));
+                found.extend(store.calls_in(twin)?.into_iter().map(|site| {
+                    let (other, candidates) = (site.call.callee, site.candidates.len());
+                    Near { other, call: site.call, candidates, by_receiver: other.is_none() }
+                }));
             }
             Ok(found)
         })
@@ -158,12 +181,7 @@ impl Store {
         Ok(self.one_with(of)?.into_iter().map(|symbol| symbol.id).collect())
     }
 
-    fn follow(
-        &self,
-        of: &Symbol,
-        depth: usize,
-        near: impl Fn(&Store, &Symbol) -> Result<Vec<(Option<u64>, Call, usize)>>,
-    ) -> Result<Vec<Related>> {
+    fn follow(&self, of: &Symbol, depth: usize, near: impl Fn(&Store, &Symbol) -> Result<Vec<Near>>) -> Result<Relatives> {
         let mut all: Vec<Related> = Vec::new();
         let mut seen: BTreeSet<u64> = self.twins(of)?;
         let mut edge = vec![of.clone()];
@@ -172,9 +190,10 @@ impl Store {
             for from in &edge {
                 // Calls between the same two are one.
                 let mut grouped: BTreeMap<Between, Related> = BTreeMap::new();
-                for (other, call, candidates) in near(self, from)? {
+                for Near { other, call, candidates, by_receiver } in near(self, from)? {
                     let Call { name, receiver, resolution, path, line, .. } = call;
-                    let key = (other, path.clone(), name.clone(), resolution);
+                    let apart = if by_receiver { receiver.clone() } else { String::new() };
+                    let key = (other, path.clone(), name.clone(), resolution, apart);
                     let related =
                         || Related { depth, symbol: None, of: from.id, name, receiver, resolution, candidates, path, lines: Vec::new() };
                     grouped.entry(key).or_insert_with(related).lines.push(line);
@@ -201,12 +220,12 @@ impl Store {
                         edge.push(symbol.clone());
                     }
                 }
-                all.push(related);
                 if all.len() >= MAX_RELATED {
-                    return Ok(all);
+                    return Ok(Relatives { found: all, complete: false });
                 }
+                all.push(related);
             }
         }
-        Ok(all)
+        Ok(Relatives { found: all, complete: true })
     }
 }

@@ -43,6 +43,7 @@ fn what_changes_with_a_file() {
     says(&place.run(["scry", "--file", "src/cart.rs"]), 0, &["src/cart.rs changed in 4 of 9 commits", "src/price.rs", "2.2"]);
     let answer = place.run(["--json", "scry", "--file", "src/cart.rs"]).json();
     let file = &answer["files"][0];
+    assert_eq!(answer["found"].as_u64(), Some(1));
     assert_eq!((answer["commits"].as_u64(), answer["touching"].as_u64()), (Some(9), Some(4)));
     assert_eq!((file["path"].as_str(), file["together"].as_u64(), file["touching"].as_u64()), (Some("src/price.rs"), Some(4), Some(4)));
     // 4 * 9 / (4 * 4), and its logarithm.
@@ -66,6 +67,7 @@ fn who_calls_whom() {
     says(&place.run(["scry", "--callers", "Shop::add"]), 2, &["called Shop::add", "there is add elsewhere"]);
     let answer = place.run(["--json", "scry", "--callers", "Cart::add"]).json();
     assert_eq!((answer["direction"].as_str(), answer["found"].as_u64()), (Some("callers"), Some(1)));
+    assert_eq!(answer["complete"].as_bool(), Some(true));
     let call = &answer["calls"][0];
     assert_eq!((call["symbol"]["qualified"].as_str(), call["resolution"].as_str()), (Some("sell"), Some("imported")));
     assert_eq!(call["lines"], serde_json::json!([4, 5]));

@@ -11,7 +11,9 @@ use crate::error::{Error, Result};
 use crate::recipe::suggest::closest;
 use crate::search::MAX_LIMIT;
 use crate::search::snippet::printable;
-use crate::store::{CO_CHANGE_MAX_FILES, CO_CHANGE_MIN_SUPPORT, Companion, Companions, MAX_CALL_DEPTH, Related, Resolution, Store, Symbol};
+use crate::store::{
+    CO_CHANGE_MAX_FILES, CO_CHANGE_MIN_SUPPORT, Companion, Companions, MAX_CALL_DEPTH, Related, Relatives, Resolution, Store, Symbol,
+};
 
 /// Candidates of an ambiguous name, and lines of one caller, that are named; the rest is counted.
 const NAMED: usize = 8;
@@ -50,6 +52,8 @@ struct Changes<'a> {
     commits: u64,
     touching: u64,
     sweeping: u64,
+    /// Files, before the limit.
+    found: usize,
     files: Vec<Changed<'a>>,
 }
 
@@ -68,6 +72,8 @@ struct Calls<'a> {
     depth: usize,
     /// Of all depths, before the limit.
     found: usize,
+    /// Whether what was found is all there is.
+    complete: bool,
     calls: &'a [Related],
 }
 
@@ -109,8 +115,8 @@ fn companions(context: &Context, project: &Project, store: &Store, path: &str, l
     let Companions { path, commits, touching, sweeping, files } = &companions;
     let present = |file: &Companion| project.root.join(&file.path).symlink_metadata().is_ok();
     let shown = files.iter().take(limit).map(|companion| Changed { companion, present: present(companion) }).collect();
-    let changes = Changes { path, commits: *commits, touching: *touching, sweeping: *sweeping, files: shown };
-    context.report.result(&changes, |style| changes_text(&changes, files.len(), style))
+    let changes = Changes { path, commits: *commits, touching: *touching, sweeping: *sweeping, found: files.len(), files: shown };
+    context.report.result(&changes, |style| changes_text(&changes, style))
 }
 
 /// The path as the store has it: relative to the project, with forward slashes.
@@ -144,8 +150,8 @@ fn unknown_path(path: &str, known: &[String]) -> Error {
     }
 }
 
-fn changes_text(changes: &Changes<'_>, found: usize, style: &Style) -> String {
-    let Changes { path, commits, touching, sweeping, files } = changes;
+fn changes_text(changes: &Changes<'_>, style: &Style) -> String {
+    let Changes { path, commits, touching, sweeping, found, files } = changes;
     let mut out = format!("{} changed in {} of {}\n", style.bold(&printable(path)), count(*touching), plural(*commits as usize, "commit"));
     if *sweeping > 0 {
         out += &format!("{} of more than {CO_CHANGE_MAX_FILES} files not counted\n", plural(*sweeping as usize, "commit"));
@@ -167,7 +173,7 @@ fn changes_text(changes: &Changes<'_>, found: usize, style: &Style) -> String {
             style.bold(&printable(&file.path))
         );
     }
-    if found > files.len() {
+    if *found > files.len() {
         out += &format!("and {} more (--limit shows them)\n", count(found - files.len()));
     }
     out
@@ -175,7 +181,7 @@ fn changes_text(changes: &Changes<'_>, found: usize, style: &Style) -> String {
 
 fn calls(context: &Context, store: &Store, name: &str, direction: Direction, limit: usize, depth: usize) -> Result<()> {
     let symbol = symbol(store, name)?;
-    let related = match direction {
+    let Relatives { found: related, complete } = match direction {
         Direction::Callers => store.callers(&symbol, depth)?,
         Direction::Callees => store.callees(&symbol, depth)?,
     };
@@ -184,7 +190,7 @@ fn calls(context: &Context, store: &Store, name: &str, direction: Direction, lim
         Direction::Callers => "callers",
         Direction::Callees => "callees",
     };
-    let answer = Calls { direction, symbol: &symbol, depth, found: related.len(), calls: shown };
+    let answer = Calls { direction, symbol: &symbol, depth, found: related.len(), complete, calls: shown };
     context.report.result(&answer, |style| calls_text(&answer, style))
 }
 
@@ -231,7 +237,7 @@ fn unknown_name(store: &Store, name: &str) -> Result<Error> {
 }
 
 fn calls_text(answer: &Calls<'_>, style: &Style) -> String {
-    let Calls { direction, symbol, found, calls, .. } = answer;
+    let Calls { direction, symbol, found, complete, calls, .. } = answer;
     let place = printable(&format!("{}:{}", symbol.path, symbol.line));
     let mut out = format!("{direction} of {}  {}\n", style.bold(&printable(&symbol.qualified)), style.dim(&place));
     if calls.is_empty() {
@@ -259,6 +265,9 @@ fn calls_text(answer: &Calls<'_>, style: &Style) -> String {
     }
     if *found > calls.len() {
         out += &format!("and {} more (--limit shows them)\n", count(*found - calls.len()));
+    }
+    if !complete {
+        out += &format!("there are more than {}; the rest was not looked for\n", count(*found));
     }
     out
 }

@@ -249,3 +249,12 @@ fn more_than_can_be_gathered_is_told() {
         assert_eq!((callees.found.len(), callees.complete), (MAX_RELATED, complete));
     }
 }
+
+#[test]
+fn a_class_that_is_possible_counts_once_with_its_constructors() {
+    let cart = "class Cart {\n  Cart() {}\n  Cart(int n) {}\n}\n";
+    let shop = "class Shop {\n  void open() {\n    new Cart();\n  }\n}\n";
+    let (_project, store) = Project::with(&[("a/Cart.java", cart), ("b/Cart.java", cart), ("c/Shop.java", shop)]);
+    let callees = store.callees(&at(&store, "c/Shop.java", 2), 1).expect("callees").found;
+    assert_eq!((callees.len(), callees[0].resolution, callees[0].candidates), (1, crate::store::Resolution::Ambiguous, 2));
+}

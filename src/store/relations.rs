@@ -153,7 +153,7 @@ impl Store {
                 let certain = site.call.callee.is_some_and(|callee| twins.contains(&callee));
                 let possible = site.call.resolution == Resolution::Ambiguous && site.candidates.iter().any(|id| twins.contains(id));
                 if certain || possible {
-                    let (other, candidates) = (site.call.caller, site.candidates.len());
+                    let (other, candidates) = (site.call.caller, site.distinct);
                     found.push(Near { other, call: site.call, candidates, by_receiver: false });
                 }
             }
@@ -168,7 +168,7 @@ impl Store {
             let mut found = Vec::new();
             for twin in store.twins(of)? {
                 found.extend(store.calls_in(twin)?.into_iter().map(|site| {
-                    let (other, candidates) = (site.call.callee, site.candidates.len());
+                    let (other, candidates) = (site.call.callee, site.distinct);
                     Near { other, call: site.call, candidates, by_receiver: other.is_none() }
                 }));
             }

@@ -26,6 +26,8 @@ pub struct CallSite {
     pub call: Call,
     /// The symbols of the called name in the call's language, ids in the order of the symbols.
     pub candidates: Vec<u64>,
+    /// How many they are, overloads, declarations and constructors not counted apart.
+    pub distinct: usize,
 }
 
 impl Store {
@@ -186,7 +188,9 @@ impl Store {
 }
 
 fn site(names: &Names<'_>, raw: Raw) -> CallSite {
-    CallSite { candidates: names.candidates(&raw).map(|symbol| symbol.id).collect(), call: call(names, raw) }
+    let candidates = names.candidates(&raw).map(|(symbol, _)| symbol.id).collect();
+    let distinct = names.candidates(&raw).map(|(_, standing)| standing.id).collect::<BTreeSet<_>>().len();
+    CallSite { candidates, distinct, call: call(names, raw) }
 }
 
 fn call(names: &Names<'_>, raw: Raw) -> Call {

@@ -216,11 +216,11 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// All symbols that a call could mean by its name.
-    pub fn candidates(&self, call: &Raw) -> impl Iterator<Item = &'a Symbol> {
+    /// All symbols that a call could mean by its name, each with what stands for it.
+    pub fn candidates(&self, call: &Raw) -> impl Iterator<Item = (&'a Symbol, &'a Symbol)> {
         let of_super = is_super(&call.language, &call.receiver);
         let all = self.of_name(call).into_iter().flat_map(Called::all);
-        all.filter(move |known| !of_super || can_be_inherited(known, call)).map(|known| known.symbol)
+        all.filter(move |known| !of_super || can_be_inherited(known, call)).map(|known| (known.symbol, known.standing))
     }
 
     fn of_name(&self, call: &Raw) -> Option<&Called<'a>> {

@@ -31,6 +31,7 @@ fn store(folder: &std::path::Path) -> Store {
             doc: format!("Spins the {word} around by itself alone."),
             doc_line: 1,
             doc_end_line: 1,
+            declared: false,
         };
         let code = CodeFacts { language: "rust".into(), symbols: vec![symbol], imports: Vec::new(), calls: Vec::new() };
         let text = format!("/// Spins the {word} around by itself alone.\nfn spin_{word}() {{\n    {n}\n}}");

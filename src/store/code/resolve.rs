@@ -324,10 +324,11 @@ fn plain<'a>(call: &Raw, called: &Called<'a>, imports: &[&Import]) -> Answer<'a>
     if let Some(answer) = found(choose_unique(here(), Resolution::SameFile)) {
         return answer;
     }
-    if implicit && !call.caller_enclosing.is_empty() {
-        if let Some(answer) = found(choose_unique(called.enclosed_by(&call.caller_enclosing).filter(can), Resolution::Imported)) {
-            return answer;
-        }
+    if implicit
+        && !call.caller_enclosing.is_empty()
+        && let Some(answer) = found(choose_unique(called.enclosed_by(&call.caller_enclosing).filter(can), Resolution::Imported))
+    {
+        return answer;
     }
     if let Some(import) = imports.iter().find(|import| import.name == call.name) {
         let of = called.led_to(&Target::to(&import.target, &call.language, &call.name));

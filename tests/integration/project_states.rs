@@ -234,7 +234,7 @@ fn a_database_of_a_later_version() {
     snap!(place.run(["scrape"]), @"
     exit 1
     --- stderr
-    error: [FOLDER]/.patina/data/patina.db: the database has format 99; this Patina knows formats up to 2
+    error: [FOLDER]/.patina/data/patina.db: the database has format 99; this Patina knows formats up to 3
     hint: a newer Patina wrote it: update this one
     ");
 }

@@ -38,6 +38,10 @@ pub const MAX_ERROR_SHARE: f64 = 0.3;
 pub const MAX_SYMBOLS: usize = 10_000;
 /// Imports of one file.
 pub const MAX_IMPORTS: usize = 5_000;
+/// An import whose target has more bytes is none: each of the names that it brings in would have all of it.
+pub const TARGET_BYTES: usize = 1_000;
+/// A definition whose qualified name has more characters is none: whatever is in it would have all of it.
+pub const QUALIFIED_CHARS: usize = 1_000;
 /// Calls in one file.
 pub const MAX_CALLS: usize = 50_000;
 /// Definitions that lie deeper in one another are part of what is around them.

@@ -2,6 +2,7 @@
 
 use tree_sitter::Node;
 
+use super::{MAX_IMPORTS, TARGET_BYTES};
 use crate::store::{ImportFact, SymbolKind};
 
 /// A language, as data. The names are those of its grammar's nodes and fields; a test holds them to it.
@@ -84,7 +85,8 @@ pub(super) enum Docs {
     Docstring,
 }
 
-/// Reads the imports of a node.
+/// Reads the imports of a node. One that can bring in many names of one path looks at [`is_too_long`] before it joins path and names, and at
+/// [`is_full`] before each.
 pub(super) type Imports = fn(Node<'_>, &str, &mut Vec<ImportFact>);
 
 /// Where a call names what it calls.
@@ -125,9 +127,21 @@ pub(super) fn children(node: Node<'_>) -> impl Iterator<Item = Node<'_>> {
     })
 }
 
-/// An import of one target on the node's line.
-pub(super) fn import(node: Node<'_>, target: impl Into<String>, name: impl Into<String>) -> ImportFact {
-    ImportFact { target: target.into(), name: name.into(), line: line_of(node.start_position().row) }
+/// An import of one target on the node's line. What is too long has no target, and is dropped by whoever asked.
+pub(super) fn import(node: Node<'_>, target: impl AsRef<str>, name: impl AsRef<str>) -> ImportFact {
+    let (target, name) = (target.as_ref(), name.as_ref());
+    let (target, name) = if is_too_long(target) || is_too_long(name) { ("", "") } else { (target, name) };
+    ImportFact { target: target.to_owned(), name: name.to_owned(), line: line_of(node.start_position().row) }
+}
+
+/// Whether a path can be no import's target, nor the beginning of one.
+pub(super) fn is_too_long(path: &str) -> bool {
+    path.len() > TARGET_BYTES
+}
+
+/// Whether a file has all the imports that are kept of it, and one more, by which that is seen.
+pub(super) fn is_full(imports: &[ImportFact]) -> bool {
+    imports.len() > MAX_IMPORTS
 }
 
 /// A row from 0 as a line from 1.

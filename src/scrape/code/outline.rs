@@ -3,10 +3,11 @@
 use tree_sitter::{Node, Tree, TreeCursor};
 
 use super::docs;
-use super::language::{Callee, Define, Docs, Language, Named, When, children, line_of, text_of};
+use super::language::{Callee, Define, Docs, Language, Named, When, children, is_full, line_of, text_of};
 use super::names;
 use super::parse::Grammar;
-use super::{MAX_CALLS, MAX_IMPORTS, MAX_NESTING, MAX_SYMBOLS, SIGNATURE_CHARS};
+use super::names::NAME_CHARS;
+use super::{MAX_CALLS, MAX_IMPORTS, MAX_NESTING, MAX_SYMBOLS, QUALIFIED_CHARS, SIGNATURE_CHARS};
 use crate::store::{CallFact, CodeFacts, SymbolFact, SymbolKind};
 
 /// Characters of a block's own words in a title.
@@ -91,6 +92,7 @@ pub(super) fn read(tree: &Tree, grammar: &'static Grammar, text: &str) -> Outlin
         }
         reader.leave(node, &mut levels);
         if !reader.next(&mut cursor, &mut levels) {
+            reader.out.facts.imports.truncate(MAX_IMPORTS);
             return reader.out;
         }
     }
@@ -219,7 +221,7 @@ impl Reader<'_> {
             .filter(|define| define.node == node.kind() && applies(define, node, in_function))
             .find_map(|define| Some((define, names::of_definition(&define.name, node, self.text)?)))?;
         let Named { name, within, row, kind } = named;
-        if name.is_empty() {
+        if name.is_empty() || is_longer(&name, NAME_CHARS) || is_longer(&within, NAME_CHARS) {
             return None;
         }
         let joint = self.language.joint;
@@ -244,6 +246,9 @@ impl Reader<'_> {
                 }
                 qualified.push_str(part);
             }
+        }
+        if is_longer(&qualified, QUALIFIED_CHARS) {
+            return None;
         }
         let signature = self.signature(node, kind);
         let label = match kind {
@@ -325,11 +330,15 @@ impl Reader<'_> {
     }
 
     fn import(&mut self, first: usize, node: Node<'_>) {
-        if self.out.facts.imports.len() < MAX_IMPORTS {
-            let (_, read) = self.language.imports[first];
-            read(node, self.text, &mut self.out.facts.imports);
-            self.out.facts.imports.truncate(MAX_IMPORTS);
+        let imports = &mut self.out.facts.imports;
+        if is_full(imports) {
+            return;
         }
+        let (known, (_, read)) = (imports.len(), self.language.imports[first]);
+        read(node, self.text, imports);
+        // What is too long has no target.
+        let read = imports.split_off(known.min(imports.len()));
+        imports.extend(read.into_iter().filter(|import| !import.target.is_empty()));
     }
 
     /// A parenthesis of tokens after a name is a call.
@@ -343,7 +352,7 @@ impl Reader<'_> {
     }
 
     fn push_call(&mut self, around: Option<usize>, receiver: String, name: String, row: usize) {
-        if self.out.facts.calls.len() >= MAX_CALLS {
+        if self.out.facts.calls.len() >= MAX_CALLS || is_longer(&name, NAME_CHARS) {
             return;
         }
         let mut item = around.map(|at| &self.out.items[at]);
@@ -352,6 +361,10 @@ impl Reader<'_> {
         }
         self.out.facts.calls.push(CallFact { caller: item.and_then(|item| item.symbol), name, receiver, line: line_of(row) });
     }
+}
+
+fn is_longer(text: &str, chars: usize) -> bool {
+    text.len() > chars && text.chars().nth(chars).is_some()
 }
 
 /// What stands before a row, if it does so directly.

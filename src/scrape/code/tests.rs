@@ -198,6 +198,40 @@ fn symbols_and_calls_have_limits() {
     assert!(facts.is_none_or(|facts| facts.symbols.len() <= MAX_NESTING));
 }
 
+/// What the facts of a file take, in bytes.
+fn weight(facts: &CodeFacts) -> usize {
+    let symbols = facts.symbols.iter().map(|s| s.name.len() + s.qualified.len() + s.signature.len() + s.doc.len());
+    let imports = facts.imports.iter().map(|i| i.target.len() + i.name.len());
+    let calls = facts.calls.iter().map(|c| c.name.len() + c.receiver.len());
+    symbols.chain(imports).chain(calls).sum()
+}
+
+/// A path that many imports have in common, or a name around many others, is written once and must not be kept once for each.
+#[test]
+fn a_long_path_is_not_copied_into_every_fact() {
+    let path = |joint: &str| format!("a_segment_of_a_path{joint}\n").repeat(900);
+    let leaves = |joint: &str| (0..4_000).map(|n| format!("n{n}")).collect::<Vec<_>>().join(joint);
+    let around = |open: &str, each: &str, close: &str| {
+        format!("{open}{}{close}", (0..900).map(|n| each.replace('#', &n.to_string())).collect::<String>())
+    };
+    for (name, text) in [
+        ("a.rs", format!("use {}{{{}}};\n", path("::"), leaves(",\n"))),
+        ("a.rs", format!("use {}{{{}}};\n", path("::"), format!("{{{}}}", leaves("},\n{")))),
+        ("a.php", format!("<?php\nuse {}{{{}}};\n", path("\\"), leaves(",\n"))),
+        ("a.scala", format!("import {}{{{}}}\n", path("."), leaves(",\n"))),
+        ("a.py", format!("from {} import ({})\n", path(".").replace('\n', "\\\n").trim_end_matches(".\\\n"), leaves(",\n"))),
+        ("a.js", format!("import {{{}}} from \"{}\";\n", leaves(",\n"), path("/").replace('\n', ""))),
+        ("a.ex", around(&format!("defmodule A.\n{}B do\n", path(".").replace("a_", "A_")), "  def f#(), do: 1\n", "end\n")),
+        ("a.rs", around(&format!("mod {} {{\n", "a".repeat(15_000)), "fn f#() {}\n", "}\n")),
+        ("a.go", around("package a\n", "func (a *T#) f() {}\n", "")),
+    ] {
+        let facts = hold_together(name, &text).facts.expect(name);
+        assert!(weight(&facts) < 2 * text.len() + 100_000, "{name}: {} bytes of facts of {}", weight(&facts), text.len());
+        assert!(facts.imports.iter().all(|import| import.target.len() <= TARGET_BYTES), "{name}");
+        assert!(facts.symbols.iter().all(|symbol| symbol.qualified.chars().count() <= QUALIFIED_CHARS), "{name}");
+    }
+}
+
 #[test]
 #[allow(clippy::print_stderr)] // Figures, for whoever asks for them.
 fn hostile_files_of_every_language_neither_crash_nor_take_long() {

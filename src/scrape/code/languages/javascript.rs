@@ -2,7 +2,9 @@
 
 use tree_sitter::Node;
 
-use super::super::language::{Callee, Define, Docs, Imports, Language, Name, Named, When, children, import, named, text_of, unquoted};
+use super::super::language::{
+    Callee, Define, Docs, Imports, Language, Name, Named, When, children, import, is_full, is_too_long, named, text_of, unquoted,
+};
 use super::super::names;
 use crate::store::{ImportFact, SymbolKind};
 
@@ -94,6 +96,9 @@ fn component(node: Node<'_>, text: &str) -> Option<(String, String)> {
 fn imports(node: Node<'_>, text: &str, out: &mut Vec<ImportFact>) {
     let Some(source) = node.child_by_field_name("source") else { return };
     let module = unquoted(text_of(source, text));
+    if is_too_long(module) {
+        return;
+    }
     let Some(clause) = children(node).find(|child| child.kind() == "import_clause") else {
         out.push(import(node, module, ""));
         return;
@@ -119,6 +124,9 @@ fn exports(node: Node<'_>, text: &str, out: &mut Vec<ImportFact>) {
 
 fn specifiers(node: Node<'_>, module: &str, text: &str, out: &mut Vec<ImportFact>) {
     for child in children(node) {
+        if is_full(out) {
+            return;
+        }
         if let Some(name) = child.child_by_field_name("name") {
             let alias = child.child_by_field_name("alias").unwrap_or(name);
             out.push(import(child, format!("{module}#{}", text_of(name, text)), text_of(alias, text)));
@@ -137,11 +145,17 @@ fn required(node: Node<'_>, text: &str, out: &mut Vec<ImportFact>) {
         return;
     };
     let module = unquoted(text_of(argument, text));
+    if is_too_long(module) {
+        return;
+    }
     if name.kind() == "identifier" {
         out.push(import(node, module, text_of(name, text)));
         return;
     }
     for child in children(name) {
+        if is_full(out) {
+            return;
+        }
         match child.kind() {
             "shorthand_property_identifier_pattern" => {
                 out.push(import(node, format!("{module}#{}", text_of(child, text)), text_of(child, text)))

@@ -2,7 +2,7 @@
 
 use tree_sitter::Node;
 
-use super::super::language::{Callee, Define, Docs, Language, Name, When, children, import, named, text_of};
+use super::super::language::{Callee, Define, Docs, Language, Name, When, children, import, is_full, is_too_long, named, text_of};
 use super::super::names;
 use crate::store::{ImportFact, SymbolKind};
 
@@ -45,13 +45,20 @@ fn scoped(node: Node<'_>, text: &str) -> Option<(String, String)> {
 
 /// `use A\B;`, `use A\B as C;`, `use A\{B, C};`
 fn imports(node: Node<'_>, text: &str, out: &mut Vec<ImportFact>) {
-    let prefix = children(node).find(|child| child.kind() == "namespace_name").map(|prefix| format!("{}\\", text_of(prefix, text)));
+    let prefix = children(node).find(|child| child.kind() == "namespace_name").map_or("", |prefix| text_of(prefix, text));
+    if is_too_long(prefix) {
+        return;
+    }
+    let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}\\") };
     let group = node.child_by_field_name("body");
     for clause in children(group.unwrap_or(node)).filter(|child| child.kind() == "namespace_use_clause") {
+        if is_full(out) {
+            return;
+        }
         let Some(path) = children(clause).find(|child| matches!(child.kind(), "name" | "qualified_name")) else { continue };
         let path = text_of(path, text).trim_start_matches('\\');
         let last = path.rsplit('\\').next().unwrap_or(path);
         let alias = clause.child_by_field_name("alias").map_or(last, |alias| text_of(alias, text));
-        out.push(import(clause, format!("{}{path}", prefix.as_deref().unwrap_or_default()), alias));
+        out.push(import(clause, format!("{prefix}{path}"), alias));
     }
 }

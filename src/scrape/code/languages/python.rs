@@ -2,7 +2,7 @@
 
 use tree_sitter::Node;
 
-use super::super::language::{Callee, Define, Docs, Language, Name, When, children, import, named, text_of};
+use super::super::language::{Callee, Define, Docs, Language, Name, When, children, import, is_full, is_too_long, named, text_of};
 use crate::store::{ImportFact, SymbolKind};
 
 pub(super) const PYTHON: Language = Language {
@@ -44,8 +44,14 @@ fn modules(node: Node<'_>, text: &str, out: &mut Vec<ImportFact>) {
 fn names(node: Node<'_>, text: &str, out: &mut Vec<ImportFact>) {
     let Some(module) = node.child_by_field_name("module_name") else { return };
     let path = text_of(module, text);
+    if is_too_long(path) {
+        return;
+    }
     let prefix = if path.ends_with('.') { path.to_owned() } else { format!("{path}.") };
     for child in children(node).filter(|child| child.id() != module.id()) {
+        if is_full(out) {
+            return;
+        }
         match child.kind() {
             "dotted_name" => out.push(import(child, format!("{prefix}{}", text_of(child, text)), text_of(child, text))),
             "aliased_import" => alias(child, &prefix, text, out),

@@ -2,7 +2,7 @@
 
 use tree_sitter::Node;
 
-use super::super::language::{Callee, Define, Docs, Language, Name, When, children, import, named, text_of};
+use super::super::language::{Callee, Define, Docs, Language, Name, When, children, import, is_full, is_too_long, named, text_of};
 use crate::store::{ImportFact, SymbolKind};
 
 /// Lists in lists of a `use`; what is deeper is passed over.
@@ -39,7 +39,7 @@ pub(super) const RUST: Language = Language {
 
 fn uses(node: Node<'_>, text: &str, out: &mut Vec<ImportFact>) {
     if let Some(tree) = node.child_by_field_name("argument") {
-        tree_of(tree, String::new(), text, out, 0);
+        tree_of(tree, "", text, out, 0);
     }
 }
 
@@ -51,21 +51,21 @@ fn extern_crate(node: Node<'_>, text: &str, out: &mut Vec<ImportFact>) {
 }
 
 /// The names of a tree of `use`, below `prefix`.
-fn tree_of(node: Node<'_>, prefix: String, text: &str, out: &mut Vec<ImportFact>, depth: usize) {
-    if depth > MAX_USE_DEPTH {
+fn tree_of(node: Node<'_>, prefix: &str, text: &str, out: &mut Vec<ImportFact>, depth: usize) {
+    if depth > MAX_USE_DEPTH || is_too_long(prefix) || is_full(out) {
         return;
     }
     let below = |name: &str| if prefix.is_empty() { name.to_owned() } else { format!("{prefix}::{name}") };
     match node.kind() {
         "use_list" => {
             for child in children(node) {
-                tree_of(child, prefix.clone(), text, out, depth + 1);
+                tree_of(child, prefix, text, out, depth + 1);
             }
         }
         "scoped_use_list" => {
-            let path = node.child_by_field_name("path").map_or(prefix.clone(), |path| below(text_of(path, text)));
+            let path = node.child_by_field_name("path").map_or(prefix.to_owned(), |path| below(text_of(path, text)));
             if let Some(list) = node.child_by_field_name("list") {
-                tree_of(list, path, text, out, depth + 1);
+                tree_of(list, &path, text, out, depth + 1);
             }
         }
         "use_wildcard" => {
@@ -78,13 +78,11 @@ fn tree_of(node: Node<'_>, prefix: String, text: &str, out: &mut Vec<ImportFact>
             }
         }
         "self" => {
-            let name = prefix.rsplit("::").next().unwrap_or_default().to_owned();
-            out.push(import(node, prefix, name));
+            out.push(import(node, prefix, prefix.rsplit("::").next().unwrap_or_default()));
         }
         "identifier" | "scoped_identifier" | "crate" | "super" => {
             let path = below(text_of(node, text));
-            let name = path.rsplit("::").next().unwrap_or_default().to_owned();
-            out.push(import(node, path, name));
+            out.push(import(node, &path, path.rsplit("::").next().unwrap_or_default()));
         }
         _ => {}
     }

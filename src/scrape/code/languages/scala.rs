@@ -2,7 +2,7 @@
 
 use tree_sitter::Node;
 
-use super::super::language::{Callee, Define, Docs, Language, Name, When, import, named, text_of};
+use super::super::language::{Callee, Define, Docs, Language, Name, When, import, is_full, is_too_long, named, text_of};
 use crate::store::{ImportFact, SymbolKind};
 
 pub(super) const SCALA: Language = Language {
@@ -45,7 +45,13 @@ fn imports(node: Node<'_>, text: &str, out: &mut Vec<ImportFact>) {
         Some((prefix, names)) => (prefix.trim().trim_end_matches('.'), names.trim_end_matches('}')),
         None => words.rsplit_once('.').unwrap_or(("", words)),
     };
+    if is_too_long(prefix) {
+        return;
+    }
     for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        if is_full(out) {
+            return;
+        }
         let (name, alias) = name.split_once("=>").or(name.split_once(" as ")).unwrap_or((name, name));
         let (name, alias) = (name.trim(), alias.trim());
         if matches!(name, "_" | "*") {

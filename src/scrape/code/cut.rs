@@ -146,12 +146,14 @@ impl<'a> Cutter<'a> {
     fn flush(&mut self, group: Group<'_>, title: &str) {
         let Some(rows) = group.rows else { return };
         // The end of a block whose last definition was cut: it goes with what stands before it.
+        let from = self.pieces.last().map_or(rows.0, |last| (last.end_line as usize).min(rows.0));
         if let Some(last) = self.pieces.last_mut()
             && group.names.is_empty()
-            && self.before[rows.1] - self.before[rows.0] < CRUMB_CHARS
-            && let Some(end) = join(&self.lines[(last.end_line as usize).min(rows.0)..rows.1])
+            && self.before[rows.1] - self.before[from] < CRUMB_CHARS
+            && let Some(end) = join(&self.lines[from..rows.1])
         {
-            last.text.push('\n');
+            // With the blank lines between the two: whoever finds a line of the text counts them.
+            last.text.extend((last.end_line..end.line).map(|_| '\n'));
             last.text.push_str(&end.text);
             last.end_line = end.end_line;
             return;

@@ -142,7 +142,28 @@ fn hold_together(path: &str, text: &str) -> Cut {
         assert!(piece.title.starts_with(path));
     }
     assert!(cut.pieces.windows(2).all(|two| two[0].end_line <= two[1].line));
+    for piece in &cut.pieces {
+        // Search counts lines of the text to find the line of the file.
+        let named = (piece.end_line - piece.line + 1) as usize;
+        assert_eq!(piece.text.lines().count(), named, "{path}: lines {} to {}", piece.line, piece.end_line);
+    }
     cut
+}
+
+#[test]
+fn what_is_appended_to_a_cut_definition_keeps_its_line() {
+    let long = |head: &str, line: &str, end: &str| format!("{head}{}{end}", line.repeat(120));
+    for (path, text, last) in [
+        ("a.py", long("def show(w):\n", "    w.step(1, 2, 3)\n", "\n\nif __name__ == \"__main__\":\n    show(1)\n"), "    show(1)"),
+        ("a.js", long("function f() {\n", "  step(1, 2, 3, 4);\n", "}\n\n\nmodule.exports = f;\n"), "module.exports = f;"),
+    ] {
+        let cut = hold_together(path, &text);
+        let piece = cut.pieces.last().expect("pieces");
+        let at = piece.text.lines().position(|line| line == last).expect(last);
+        let line = text.lines().position(|line| line == last).expect(last);
+        assert!(at > 0, "{path}: it was appended: {}", piece.text);
+        assert_eq!(piece.line as usize - 1 + at, line, "{path}");
+    }
 }
 
 #[test]

@@ -99,6 +99,9 @@ pub(super) enum Callee {
     Parts(&'static str, &'static str),
     /// As this function finds it: receiver and name.
     Odd(fn(Node<'_>, &str) -> Option<(String, String)>),
+    /// This is no call, and neither is the node below it that this function finds: it only looks like one. Asked from above, since a node
+    /// finds its parent only by a way from the root.
+    Hides(for<'t> fn(Node<'t>, &str) -> Option<Node<'t>>),
 }
 
 /// A definition that is always one, named by the field `name`.

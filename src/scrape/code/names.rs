@@ -8,6 +8,8 @@ use super::language::{Callee, Language, Name, Named, children, text_of};
 const RECEIVER_CHARS: usize = 80;
 /// Declarators in one another: `*(*f)[2]`.
 const MAX_DECLARATORS: usize = 16;
+/// Bytes at the end of an expression that are looked at. In a chain of calls each has all before it as its beginning.
+const EXPRESSION_BYTES: usize = 4_000;
 /// Characters of a name; what is longer is none.
 pub(super) const NAME_CHARS: usize = 200;
 
@@ -91,13 +93,14 @@ pub(super) fn of_call(rule: &Callee, node: Node<'_>, text: &str, language: &Lang
             Some((receiver, name))
         }
         Callee::Odd(find) => find(node, text),
+        Callee::Hides(_) => None,
     }
 }
 
 /// Receiver and name at the end of an expression: `("self", "open")` of `self.open`, `("Store::", "open")` of `Store::open::<u8>`. `marks` says
 /// that names may end with `?` or `!`.
 pub(super) fn parts(expression: &str, marks: bool) -> Option<(String, String)> {
-    let expression = without_arguments(expression.trim_end());
+    let expression = without_arguments(tail(expression, EXPRESSION_BYTES).trim_end());
     let bare = if marks { expression.trim_end_matches(['?', '!']) } else { expression };
     let start = bare.char_indices().rev().find(|(_, c)| !in_name(*c)).map_or(0, |(at, c)| at + c.len_utf8());
     let name = &expression[start..];
@@ -122,7 +125,7 @@ pub(super) fn parts(expression: &str, marks: bool) -> Option<(String, String)> {
 
 /// The path of names at the end of an expression, `?` if it ends with no name.
 fn path(expression: &str) -> String {
-    let expression = without_arguments(expression.trim_end());
+    let expression = without_arguments(tail(expression, EXPRESSION_BYTES).trim_end());
     // Python asks for it with a call.
     if expression.strip_prefix("super(").and_then(|rest| rest.strip_suffix(')')).is_some_and(|inside| !inside.contains(['(', ')'])) {
         return "super".to_owned();
@@ -139,6 +142,11 @@ fn path(expression: &str) -> String {
     let kept = if cut_off || !found.contains("::") { last } else { found };
     let skipped = kept.chars().count().saturating_sub(RECEIVER_CHARS);
     kept.chars().skip(skipped).collect()
+}
+
+/// The end of a text, of about so many bytes.
+pub(super) fn tail(text: &str, bytes: usize) -> &str {
+    &text[text.ceil_char_boundary(text.len().saturating_sub(bytes))..]
 }
 
 /// An expression without the type arguments at its end.

@@ -13,6 +13,11 @@ use crate::store::{CallFact, CodeFacts, SymbolFact, SymbolKind};
 /// Characters of a block's own words in a title.
 const LABEL_CHARS: usize = 80;
 
+/// Bytes before a parenthesis among tokens: enough for a receiver and a name.
+const BEFORE_BYTES: usize = 300;
+/// After so many nodes the time is looked at.
+const NODES: u32 = 1_024;
+
 /// A definition, or a block such as `impl`, with its comments and attributes.
 #[derive(Debug)]
 pub(super) struct Item {
@@ -66,6 +71,8 @@ struct Level {
     /// This is a wrapper: rows of it and of what stands before it.
     wrapped: Option<((usize, usize), Option<Comment>)>,
     in_error: bool,
+    /// The node below that is no call, by its id.
+    hidden: Option<usize>,
 }
 
 struct Reader<'a> {
@@ -75,14 +82,22 @@ struct Reader<'a> {
     out: Outline,
 }
 
-/// Reads a tree.
-pub(super) fn read(tree: &Tree, grammar: &'static Grammar, text: &str) -> Outline {
+/// Reads a tree; nothing if that takes too long, which `late` says whenever it is asked.
+pub(super) fn read(tree: &Tree, grammar: &'static Grammar, text: &str, late: &dyn Fn() -> bool) -> Option<Outline> {
     let facts = CodeFacts { language: grammar.language.name.to_owned(), ..CodeFacts::default() };
     let out = Outline { items: Vec::new(), facts, error_bytes: 0 };
     let mut reader = Reader { language: grammar.language, grammar, text, out };
     let mut cursor = tree.walk();
     let mut levels = vec![Level::default()];
+    let mut nodes = 0;
     loop {
+        nodes += 1;
+        if nodes == NODES {
+            nodes = 0;
+            if late() {
+                return None;
+            }
+        }
         let node = cursor.node();
         if let Some(inside) = reader.enter(node, &mut levels)
             && cursor.goto_first_child()
@@ -93,7 +108,7 @@ pub(super) fn read(tree: &Tree, grammar: &'static Grammar, text: &str) -> Outlin
         reader.leave(node, &mut levels);
         if !reader.next(&mut cursor, &mut levels) {
             reader.out.facts.imports.truncate(MAX_IMPORTS);
-            return reader.out;
+            return Some(reader.out);
         }
     }
 }
@@ -130,12 +145,15 @@ impl Reader<'_> {
     /// Reads a node. Returns what its children are to know, or nothing if they are not to be looked at.
     fn enter(&mut self, node: Node<'_>, levels: &mut [Level]) -> Option<Level> {
         let level = levels.last_mut()?;
-        let mut inside = Level { item: level.item, in_error: level.in_error, ..Level::default() };
+        let mut inside = Level { item: level.item, in_error: level.in_error, hidden: level.hidden, ..Level::default() };
         if node.is_error() && !level.in_error {
             self.out.error_bytes += node.byte_range().len();
             inside.in_error = true;
         }
         let role = self.grammar.role(node);
+        if let Some(found) = role.call.and_then(|first| self.hides(first, node)) {
+            inside.hidden = Some(found.id());
+        }
         if role.comment {
             self.comment(node, level);
             return None;
@@ -169,7 +187,7 @@ impl Reader<'_> {
                 self.out.error_bytes = self.out.error_bytes.saturating_sub(node.byte_range().len());
                 inside.in_error = false;
             }
-        } else if let Some(first) = role.call {
+        } else if let Some(first) = role.call.filter(|_| level.hidden != Some(node.id())) {
             self.call(first, node, level.item);
         }
         if let Some(first) = role.import {
@@ -288,10 +306,12 @@ impl Reader<'_> {
     /// What stands before the body, on one line; the first line of what has no body and is no function.
     fn signature(&self, node: Node<'_>, kind: Option<SymbolKind>) -> String {
         let mut start = node.start_byte();
-        let mut first = node.child(0);
+        let mut cursor = node.walk();
+        // A node finds its sibling by a way from the root, a cursor knows it.
+        let mut first = cursor.goto_first_child().then(|| cursor.node());
         while let Some(child) = first.filter(|child| self.is_attribute(*child)) {
             start = child.end_byte();
-            first = child.next_sibling();
+            first = cursor.goto_next_sibling().then(|| cursor.node());
         }
         // Modifiers begin with annotations in Java and its relatives.
         if let Some(modifiers) = first.filter(|child| child.kind() == "modifiers") {
@@ -317,13 +337,24 @@ impl Reader<'_> {
         self.grammar.role(node).attribute
     }
 
+    /// The node below this one that looks like a call and is none.
+    fn hides<'t>(&self, first: usize, node: Node<'t>) -> Option<Node<'t>> {
+        self.language.calls[first..].iter().find_map(|(kind, rule)| match rule {
+            Callee::Hides(find) if *kind == node.kind() => find(node, self.text),
+            _ => None,
+        })
+    }
+
     fn call(&mut self, first: usize, node: Node<'_>, around: Option<usize>) {
+        if self.out.facts.calls.len() >= MAX_CALLS {
+            return;
+        }
         let rules = self.language.calls[first..].iter().filter(|(kind, _)| *kind == node.kind());
         let found = rules.into_iter().find_map(|(_, rule)| Some((rule, names::of_call(rule, node, self.text, self.language)?)));
         if let Some((rule, (receiver, name))) = found {
             let at = match rule {
                 Callee::Field(field) | Callee::Parts(_, field) => node.child_by_field_name(field),
-                Callee::Child(_) | Callee::Odd(_) => None,
+                Callee::Child(_) | Callee::Odd(_) | Callee::Hides(_) => None,
             };
             self.push_call(around, receiver, name, at.map_or(node.start_position().row, |at| at.end_position().row));
         }
@@ -345,7 +376,7 @@ impl Reader<'_> {
     fn tokens(&mut self, node: Node<'_>, level: &Level) {
         if let Some(end) = level.name_before
             && self.text[node.start_byte()..].starts_with('(')
-            && let Some((receiver, name)) = self.text.get(..end).and_then(|before| names::parts(tail(before), false))
+            && let Some((receiver, name)) = self.text.get(..end).and_then(|before| names::parts(names::tail(before, BEFORE_BYTES), false))
         {
             self.push_call(level.item, receiver, name, node.start_position().row);
         }
@@ -395,12 +426,6 @@ fn docstring(node: Node<'_>) -> Option<Node<'_>> {
     let first = children(node.child_by_field_name("body")?).find(|child| child.kind() != "comment")?;
     let string = if first.kind() == "expression_statement" { first.named_child(0)? } else { first };
     (string.kind() == "string").then_some(string)
-}
-
-/// Enough of the end of a text for a receiver and a name.
-fn tail(text: &str) -> &str {
-    const BYTES: usize = 300;
-    &text[text.ceil_char_boundary(text.len().saturating_sub(BYTES))..]
 }
 
 fn clip(text: &str, chars: usize) -> String {

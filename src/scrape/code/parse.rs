@@ -75,14 +75,15 @@ pub(super) fn outline(language: &'static Language, text: &str) -> Option<Outline
     let mut parser = Parser::new();
     parser.set_language(&grammar.loaded).ok()?;
     let begun = Instant::now();
-    let mut in_time = |_: &ParseState| if begun.elapsed() > PARSE_TIME { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let late = || begun.elapsed() > PARSE_TIME;
+    let mut in_time = |_: &ParseState| if late() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     let bytes = text.as_bytes();
     let tree = parser.parse_with_options(
         &mut |at, _| bytes.get(at..).unwrap_or_default(),
         None,
         Some(ParseOptions::new().progress_callback(&mut in_time)),
     )?;
-    let outline = outline::read(&tree, grammar, text);
+    let outline = outline::read(&tree, grammar, text, &late)?;
     let share = outline.error_bytes as f64 / text.len().max(1) as f64;
     (share <= MAX_ERROR_SHARE).then_some(outline)
 }

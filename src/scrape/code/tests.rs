@@ -99,7 +99,7 @@ fn the_tables_name_what_the_grammars_have() {
                     assert!(is_field(receiver) && is_field(name), "{} has no field {receiver} or {name}", language.name);
                 }
                 language::Callee::Child(kinds) => assert!(kinds.iter().all(|kind| is_kind(kind)), "{}: {kinds:?}", language.name),
-                language::Callee::Odd(_) => {}
+                language::Callee::Odd(_) | language::Callee::Hides(_) => {}
             }
         }
         for body in language.bodies {
@@ -302,6 +302,34 @@ fn hostile_files_of_every_language_neither_crash_nor_take_long() {
                     hold_together(&name, &text[..end]);
                 }
             }
+        }
+    }
+}
+
+/// What a file may take here. Deeper nesting must cost no more than a longer text.
+const IN_TIME: Duration = Duration::from_secs(6);
+
+#[test]
+#[allow(clippy::print_stderr)] // Figures, for whoever asks for them.
+fn nesting_costs_no_more_than_its_length() {
+    let deep = |open: &str, inner: &str, close: &str, times: usize| format!("{}{inner}{}", open.repeat(times), close.repeat(times));
+    for language in LANGUAGES {
+        let path = format!("a.{}", language.extensions[0]);
+        for text in [
+            deep("f(\n", "", ")\n", 100_000),
+            deep("f(", "1", ")", 100_000),
+            deep("x.f(\n", "", ")\n", 50_000),
+            deep("{\n", &"#[a]\nfn x() {}\n".repeat(10_000), "}\n", 100_000),
+            format!("x{}", ".f()".repeat(200_000)),
+            format!("x{}", ".f".repeat(200_000)),
+            format!("x{}", ".f[T]()".repeat(100_000)),
+        ] {
+            let begun = Instant::now();
+            let cut = cut(&text, &lines(&text), &path);
+            if std::env::var_os("PATINA_FIGURES").is_some() {
+                eprintln!("{path} {:?} {:?} {:?}", &text[..8], begun.elapsed(), cut.parsed);
+            }
+            assert!(begun.elapsed() < IN_TIME, "{path}, {:?}: {:?}", &text[..8], begun.elapsed());
         }
     }
 }

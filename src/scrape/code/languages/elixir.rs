@@ -17,7 +17,7 @@ pub(super) const ELIXIR: Language = Language {
     comments: &["comment"],
     docs: Docs::Any,
     imports: &[("call", imports)],
-    calls: &[("call", Callee::Odd(called))],
+    calls: &[("call", Callee::Hides(head)), ("call", Callee::Odd(called)), ("unary_operator", Callee::Hides(attribute))],
     bodies: &["do_block"],
     tokens: None,
 };
@@ -71,31 +71,27 @@ fn definition(node: Node<'_>, text: &str) -> Option<Named> {
 
 fn called(node: Node<'_>, text: &str) -> Option<(String, String)> {
     let (receiver, name) = names::parts(text_of(node.child_by_field_name("target")?, text), true)?;
-    if is_head(node, text) {
-        return None;
-    }
     let known = [MODULES, FUNCTIONS, MACROS, IMPORTS, FORMS].iter().any(|words| words.contains(&name.as_str()));
     (!receiver.is_empty() || !known).then_some((receiver, name))
 }
 
-/// Whether a call is what a definition defines (`def add(line)`, `def add(line) when ...`), or an attribute (`@limit 100`).
-fn is_head(node: Node<'_>, text: &str) -> bool {
-    let mut around = node.parent();
-    if around.is_some_and(|around| {
-        around.kind() == "binary_operator" && around.child_by_field_name("left").is_some_and(|left| left.id() == node.id())
-    }) {
-        around = around.and_then(|around| around.parent());
-    }
-    match around {
-        Some(around) if around.kind() == "unary_operator" => text_of(around, text).starts_with('@'),
-        Some(around)
-            if around.kind() == "arguments"
-                && around.named_child(0).is_some_and(|first| first.byte_range().contains(&node.start_byte())) =>
-        {
-            let target = around.parent().and_then(|call| call.child_by_field_name("target")).map(|target| text_of(target, text));
-            target.is_some_and(|target| FUNCTIONS.contains(&target) || MACROS.contains(&target))
-        }
-        _ => false,
+/// What a definition defines (`def add(line)`, `def add(line) when ...`), which looks like a call of it.
+fn head<'t>(node: Node<'t>, text: &str) -> Option<Node<'t>> {
+    let target = text_of(node.child_by_field_name("target")?, text);
+    let defines = FUNCTIONS.contains(&target) || MACROS.contains(&target);
+    defines.then(|| first_argument(node)).flatten().map(leftmost)
+}
+
+/// The name of an attribute, which looks like a call of it: `@limit 100`.
+fn attribute<'t>(node: Node<'t>, text: &str) -> Option<Node<'t>> {
+    text_of(node, text).starts_with('@').then(|| node.child_by_field_name("operand")).flatten().map(leftmost)
+}
+
+/// What stands before an operator, such as `when`.
+fn leftmost(node: Node<'_>) -> Node<'_> {
+    match node.kind() {
+        "binary_operator" => node.child_by_field_name("left").unwrap_or(node),
+        _ => node,
     }
 }
 

@@ -73,13 +73,9 @@ pub(super) fn of_call(rule: &Callee, node: Node<'_>, text: &str, language: &Lang
     let marks = matches!(language.name, "ruby" | "elixir");
     // `of[T]` names a function there, and elsewhere what a list holds.
     let in_brackets = matches!(language.name, "scala" | "go");
-    let bare = |expression: &'_ str| match expression.split_once('[') {
-        Some((before, _)) if in_brackets && expression.ends_with(']') && !before.is_empty() => before.len(),
-        _ => expression.len(),
-    };
     let parts_of = |node: Node<'_>| {
-        let expression = text_of(node, text);
-        parts(&expression[..bare(expression)], marks)
+        let expression = tail(text_of(node, text), EXPRESSION_BYTES);
+        parts(if in_brackets { without_brackets(expression) } else { expression }, marks)
     };
     match rule {
         Callee::Field(field) => parts_of(node.child_by_field_name(field)?),
@@ -144,6 +140,24 @@ fn path(expression: &str) -> String {
     kept.chars().skip(skipped).collect()
 }
 
+/// An expression without the brackets at its end.
+fn without_brackets(expression: &str) -> &str {
+    let mut depth = 0;
+    if expression.ends_with(']') {
+        for (at, byte) in expression.bytes().enumerate().rev() {
+            match byte {
+                b']' => depth += 1,
+                b'[' => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                return if at == 0 { expression } else { &expression[..at] };
+            }
+        }
+    }
+    expression
+}
+
 /// The end of a text, of about so many bytes.
 pub(super) fn tail(text: &str, bytes: usize) -> &str {
     &text[text.ceil_char_boundary(text.len().saturating_sub(bytes))..]
@@ -175,6 +189,15 @@ fn in_name(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn brackets_at_the_end_are_type_arguments() {
+        for (expression, expected) in
+            [("of[T]", "of"), ("Map[String, List[Int]]", "Map"), ("a[T]().b[U]", "a[T]().b"), ("[T]", "[T]"), ("f]", "f]"), ("f[T", "f[T")]
+        {
+            assert_eq!(without_brackets(expression), expected, "{expression}");
+        }
+    }
 
     #[test]
     fn a_callee_is_a_receiver_and_a_name() {

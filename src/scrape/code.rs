@@ -3,8 +3,9 @@
 //! - Which languages have a grammar is in [`languages`]: a table of node kinds for each, and nothing else that knows the language.
 //! - A chunk is a function, a class or an `impl` block with its doc comment; small neighbours are joined, long ones are cut. Its title is the
 //!   path and the names around it: `src/a.rs > impl Foo > bar`.
-//! - A file of more than [`PARSE_BYTES`], one that takes longer than [`PARSE_TIME`], and one of which the grammar does not understand more than
-//!   [`MAX_ERROR_SHARE`] are cut at blank lines and give no facts.
+//! - A file of more than [`PARSE_BYTES`], one that takes more than [`PARSE_STEPS`] of the parser, and one of which the grammar does not
+//!   understand more than [`MAX_ERROR_SHARE`] are cut at blank lines and give no facts: the same bytes always do. So is, on a machine that is
+//!   stuck, one that takes longer than [`PARSE_TIME`]; that says nothing of the file, which is told and read again by the next scrape.
 //! - Of one file at most [`MAX_SYMBOLS`] symbols, [`MAX_IMPORTS`] imports and [`MAX_CALLS`] calls are kept, the first ones.
 
 mod by_lines;
@@ -22,6 +23,7 @@ mod tests;
 use std::time::Duration;
 
 use super::pieces::Line;
+use crate::progress::Job;
 use crate::store::{CodeFacts, Piece};
 
 pub(super) use made::made_by;
@@ -30,8 +32,11 @@ pub(super) use made::made_by;
 pub const CODE_CHARS: usize = 1_500;
 /// A larger source file is not parsed, in bytes.
 pub const PARSE_BYTES: usize = 1 << 20;
-/// A parse that takes longer is given up. Usual are some megabytes in that time.
-pub const PARSE_TIME: Duration = Duration::from_secs(2);
+/// A parse of more steps is given up. A step is a hundred operations of the parser; counted, and not timed, so that the same bytes give the
+/// same pieces on every machine and under any load.
+pub const PARSE_STEPS: u64 = 200_000;
+/// The last resort against what steps do not count. Many times what [`PARSE_STEPS`] take.
+pub const PARSE_TIME: Duration = Duration::from_secs(60);
 /// The part of a file's bytes that the grammar may not understand.
 pub const MAX_ERROR_SHARE: f64 = 0.3;
 /// Symbols of one file.
@@ -67,17 +72,20 @@ pub(super) enum Parsed {
     Yes,
     /// There is no grammar for such files.
     NoGrammar,
-    /// There is one, and it did not: errors, size or time.
+    /// There is one, and it did not: errors, size or steps.
     No,
+    /// Nobody knows: it took too long here and now.
+    Late,
 }
 
-/// The pieces of a source file and its facts.
-pub(super) fn cut(text: &str, lines: &[Line<'_>], path: &str) -> Cut {
+/// The pieces of a source file and its facts. A job that is stopped meanwhile has it [`Parsed::Late`].
+pub(super) fn cut(text: &str, lines: &[Line<'_>], path: &str, job: Job<'_>) -> Cut {
     let Some(language) = languages::of(path, text) else {
         return Cut { pieces: by_lines::pieces(lines, path), facts: None, parsed: Parsed::NoGrammar };
     };
-    let Some(outline) = parse::outline(language, text) else {
-        return Cut { pieces: by_lines::pieces(lines, path), facts: None, parsed: Parsed::No };
+    let outline = match parse::outline(language, text, PARSE_TIME, job) {
+        Ok(outline) => outline,
+        Err(parsed) => return Cut { pieces: by_lines::pieces(lines, path), facts: None, parsed },
     };
     let pieces = cut::pieces(lines, &outline.items, path);
     Cut { pieces, facts: Some(outline.facts), parsed: Parsed::Yes }

@@ -47,6 +47,7 @@ struct Work<'a> {
 
 /// What became of it.
 enum Read {
+    /// Without a stamp it is read again by the next scrape.
     Source(Box<Source>, Option<Stamp>, Parsed),
     Empty,
     LeftOut(String),
@@ -111,7 +112,7 @@ fn record<'a>(
             // The hands are dealt in turn, so that they are taken in the order of the files whoever is fast.
             start_in(scope, "read files", move || {
                 for hand in work.chunks(HAND).skip(first).step_by(threads) {
-                    if give.send(hand.iter().map(|work| read(work, options)).collect()).is_err() {
+                    if give.send(hand.iter().map(|work| read(work, options, job)).collect()).is_err() {
                         return; // Whoever takes has stopped.
                     }
                 }
@@ -131,7 +132,11 @@ fn record<'a>(
                     Read::Source(source, stamp, parsed) => {
                         present.insert(path);
                         report.parsed += u64::from(parsed == Parsed::Yes);
-                        report.not_parsed += u64::from(parsed == Parsed::No);
+                        report.not_parsed += u64::from(matches!(parsed, Parsed::No | Parsed::Late));
+                        if parsed == Parsed::Late {
+                            let limit = code::PARSE_TIME.as_secs();
+                            report.notes.push(format!("{path}: not parsed within {limit} s; cut at blank lines, and read again next time"));
+                        }
                         pending.put(*source, stamp, report)?;
                     }
                     Read::Empty => report.empty_files += 1,
@@ -177,15 +182,18 @@ impl Pending<'_> {
     }
 }
 
-fn read(work: &Work<'_>, options: &Options) -> Read {
+fn read(work: &Work<'_>, options: &Options, job: Job<'_>) -> Read {
     let candidate = work.candidate;
     match read::read(&candidate.path, limit(candidate.format, options)) {
         Outcome::Text { text, hash } => {
             if let Some(why) = Some(candidate.format).filter(|format| *format == Format::Code).and_then(|_| code::made_by(&text)) {
                 return Read::LeftOut(why.to_owned());
             }
-            match source(work.path, candidate, &text, hash) {
-                Some((source, parsed)) => Read::Source(Box::new(source), work.stamp.clone().filter(is_settled), parsed),
+            match source(work.path, candidate, &text, hash, job) {
+                Some((source, parsed)) => {
+                    let stamp = work.stamp.clone().filter(|stamp| is_settled(stamp) && parsed != Parsed::Late);
+                    Read::Source(Box::new(source), stamp, parsed)
+                }
                 None => Read::Empty,
             }
         }
@@ -215,14 +223,14 @@ fn is_settled(stamp: &Stamp) -> bool {
 }
 
 /// What the file holds, or nothing if it is blank.
-fn source(path: &str, candidate: &Candidate, text: &str, hash: String) -> Option<(Source, Parsed)> {
+fn source(path: &str, candidate: &Candidate, text: &str, hash: String, job: Job<'_>) -> Option<(Source, Parsed)> {
     let lines = lines(text);
     let name = path.rsplit('/').next().unwrap_or(path);
     let mut content = Content { kind: Kind::Code, path: path.to_owned(), hash, date: None, commit: None, code: None, pieces: Vec::new() };
     let mut parsed = Parsed::NoGrammar;
     match candidate.format {
         Format::Code | Format::Data => {
-            let cut = code::cut(text, &lines, path);
+            let cut = code::cut(text, &lines, path, job);
             (content.code, content.pieces, parsed) = (cut.facts, cut.pieces, cut.parsed);
         }
         Format::Prose(markup) => {

@@ -48,7 +48,7 @@ use crate::progress::Job;
 use crate::store::{Change, Kind, Store};
 
 pub use code::{
-    CODE_CHARS, DOC_CHARS, MAX_CALLS, MAX_ERROR_SHARE, MAX_IMPORTS, MAX_NESTING, MAX_SYMBOLS, PARSE_BYTES, PARSE_TIME, QUALIFIED_CHARS,
+    CODE_CHARS, DOC_CHARS, MAX_CALLS, MAX_ERROR_SHARE, MAX_IMPORTS, MAX_NESTING, MAX_SYMBOLS, PARSE_BYTES, PARSE_STEPS, PARSE_TIME, QUALIFIED_CHARS,
     SIGNATURE_CHARS, TARGET_BYTES,
 };
 pub use commits::{FILES_SHOWN, SUBJECT_CHARS};
@@ -101,7 +101,7 @@ pub struct Report {
     pub other_files: u64,
     /// Source files that were read this time and that a grammar understood.
     pub parsed: u64,
-    /// Source files that were read this time and whose grammar did not understand them (errors, size, time): cut at blank lines, without facts.
+    /// Source files that were read this time and whose grammar did not understand them (errors, size, steps, time): cut at blank lines, without facts.
     pub not_parsed: u64,
     /// Events that were written.
     pub events: u64,

@@ -1,15 +1,16 @@
-//! The parser, within its limits of size and time.
+//! The parser, within its limits of size, steps and time.
 
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tree_sitter::{Node, ParseOptions, ParseState, Parser};
 
 use super::language::Language;
 use super::languages::LANGUAGES;
 use super::outline::{self, Outline};
-use super::{MAX_ERROR_SHARE, PARSE_BYTES, PARSE_TIME};
+use super::{MAX_ERROR_SHARE, PARSE_BYTES, PARSE_STEPS, Parsed};
+use crate::progress::Job;
 
 /// What the nodes of a kind mean. The numbers are indices into the tables of the language, of the first entry of that kind.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,24 +67,29 @@ impl Grammar {
     }
 }
 
-/// What a text defines, imports and calls; nothing if the grammar does not understand it within the limits of this room.
-pub(super) fn outline(language: &'static Language, text: &str) -> Option<Outline> {
+/// What a text defines, imports and calls, or why that is not known. A stop of the job ends it as time does.
+pub(super) fn outline(language: &'static Language, text: &str, time: Duration, job: Job<'_>) -> Result<Outline, Parsed> {
     if text.len() > PARSE_BYTES {
-        return None;
+        return Err(Parsed::No);
     }
-    let grammar = Grammar::of(language)?;
+    let grammar = Grammar::of(language).ok_or(Parsed::No)?;
     let mut parser = Parser::new();
-    parser.set_language(&grammar.loaded).ok()?;
+    parser.set_language(&grammar.loaded).map_err(|_| Parsed::No)?;
     let begun = Instant::now();
-    let late = || begun.elapsed() > PARSE_TIME;
-    let mut in_time = |_: &ParseState| if late() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let late = || begun.elapsed() > time || job.check().is_err();
+    let mut steps = 0;
+    let mut go_on = |_: &ParseState| {
+        steps += 1;
+        if steps > PARSE_STEPS || late() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
     let bytes = text.as_bytes();
     let tree = parser.parse_with_options(
         &mut |at, _| bytes.get(at..).unwrap_or_default(),
         None,
-        Some(ParseOptions::new().progress_callback(&mut in_time)),
-    )?;
-    let outline = outline::read(&tree, grammar, text, &late)?;
+        Some(ParseOptions::new().progress_callback(&mut go_on)),
+    );
+    let tree = tree.ok_or(if steps > PARSE_STEPS { Parsed::No } else { Parsed::Late })?;
+    let outline = outline::read(&tree, grammar, text, &late).ok_or(Parsed::Late)?;
     let share = outline.error_bytes as f64 / text.len().max(1) as f64;
-    (share <= MAX_ERROR_SHARE).then_some(outline)
+    if share > MAX_ERROR_SHARE { Err(Parsed::No) } else { Ok(outline) }
 }

@@ -6,7 +6,8 @@
 //! - A file of more than [`PARSE_BYTES`], one that takes more than [`PARSE_STEPS`] of the parser, and one of which the grammar does not
 //!   understand more than [`MAX_ERROR_SHARE`] are cut at blank lines and give no facts: the same bytes always do. So is, on a machine that is
 //!   stuck, one that takes longer than [`PARSE_TIME`]; that says nothing of the file, which is told and read again by the next scrape.
-//! - Of one file at most [`MAX_SYMBOLS`] symbols, [`MAX_IMPORTS`] imports and [`MAX_CALLS`] calls are kept, the first ones.
+//! - Of one file at most [`MAX_SYMBOLS`] symbols, [`MAX_IMPORTS`] imports and [`MAX_CALLS`] calls are kept, the first ones; that there are more
+//!   is told.
 
 mod by_lines;
 mod cut;
@@ -63,6 +64,8 @@ pub(super) struct Cut {
     /// What it defines, imports and calls, if a grammar understood it.
     pub facts: Option<CodeFacts>,
     pub parsed: Parsed,
+    /// Of what there is more in the file than is kept: `5000 imports`.
+    pub more: Vec<String>,
 }
 
 /// Whether a grammar understood a file.
@@ -81,12 +84,12 @@ pub(super) enum Parsed {
 /// The pieces of a source file and its facts. A job that is stopped meanwhile has it [`Parsed::Late`].
 pub(super) fn cut(text: &str, lines: &[Line<'_>], path: &str, job: Job<'_>) -> Cut {
     let Some(language) = languages::of(path, text) else {
-        return Cut { pieces: by_lines::pieces(lines, path), facts: None, parsed: Parsed::NoGrammar };
+        return Cut { pieces: by_lines::pieces(lines, path), facts: None, parsed: Parsed::NoGrammar, more: Vec::new() };
     };
     let outline = match parse::outline(language, text, PARSE_TIME, job) {
         Ok(outline) => outline,
-        Err(parsed) => return Cut { pieces: by_lines::pieces(lines, path), facts: None, parsed },
+        Err(parsed) => return Cut { pieces: by_lines::pieces(lines, path), facts: None, parsed, more: Vec::new() },
     };
     let pieces = cut::pieces(lines, &outline.items, path);
-    Cut { pieces, facts: Some(outline.facts), parsed: Parsed::Yes }
+    Cut { pieces, facts: Some(outline.facts), parsed: Parsed::Yes, more: outline.more }
 }

@@ -3,6 +3,8 @@
 //! Files are read and parsed on several threads and recorded by the calling one, in the order of their paths, many in a transaction.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -47,11 +49,22 @@ struct Work<'a> {
 
 /// What became of it.
 enum Read {
-    /// Without a stamp it is read again by the next scrape.
-    Source(Box<Source>, Option<Stamp>, Parsed),
+    Source(Box<Text>),
     Empty,
     LeftOut(String),
     Unreadable(String),
+    /// What read it panicked.
+    Panicked,
+}
+
+/// What a file holds.
+struct Text {
+    source: Source,
+    /// Without a stamp it is read again by the next scrape.
+    stamp: Option<Stamp>,
+    parsed: Parsed,
+    /// Of what there is more in it than is kept.
+    more: Vec<String>,
 }
 
 /// Follows the files that a walk found.
@@ -75,7 +88,7 @@ pub(super) fn scrape(found: &Found, store: &mut Store, options: &Options, report
             work.push(Work { path, candidate, stamp });
         }
     }
-    record(&work, store, options, report, &mut present, job)?;
+    record(&work, &|work| read(work, options, job), store, report, &mut present, job)?;
     job.progress.end("");
 
     job.check()?;
@@ -96,8 +109,8 @@ pub(super) fn scrape(found: &Found, store: &mut Store, options: &Options, report
 /// Reads what there is to read and records it. What was read before an interruption is kept.
 fn record<'a>(
     work: &[Work<'a>],
+    read: &(dyn Fn(&Work<'_>) -> Read + Sync),
     store: &mut Store,
-    options: &Options,
     report: &mut Report,
     present: &mut BTreeSet<&'a str>,
     job: Job<'_>,
@@ -112,7 +125,9 @@ fn record<'a>(
             // The hands are dealt in turn, so that they are taken in the order of the files whoever is fast.
             start_in(scope, "read files", move || {
                 for hand in work.chunks(HAND).skip(first).step_by(threads) {
-                    if give.send(hand.iter().map(|work| read(work, options, job)).collect()).is_err() {
+                    // A scope whose thread panicked panics itself, and would not say where.
+                    let read = |work| catch_unwind(AssertUnwindSafe(|| read(work))).unwrap_or(Read::Panicked);
+                    if give.send(hand.iter().map(read).collect()).is_err() {
                         return; // Whoever takes has stopped.
                     }
                 }
@@ -129,7 +144,8 @@ fn record<'a>(
                 let path = work.path;
                 let mut leave_out = |reason: String| report.left_out.push(LeftOut { path: path.to_owned(), reason });
                 match read {
-                    Read::Source(source, stamp, parsed) => {
+                    Read::Source(text) => {
+                        let Text { source, stamp, parsed, more } = *text;
                         present.insert(path);
                         report.parsed += u64::from(parsed == Parsed::Yes);
                         report.not_parsed += u64::from(matches!(parsed, Parsed::No | Parsed::Late));
@@ -137,7 +153,9 @@ fn record<'a>(
                             let limit = code::PARSE_TIME.as_secs();
                             report.notes.push(format!("{path}: not parsed within {limit} s; cut at blank lines, and read again next time"));
                         }
-                        pending.put(*source, stamp, report)?;
+                        let kept = more.iter().map(|more| format!("{path}: more than {more}; the first ones are kept"));
+                        report.notes.extend(kept);
+                        pending.put(source, stamp, report)?;
                     }
                     Read::Empty => report.empty_files += 1,
                     Read::LeftOut(reason) => leave_out(reason),
@@ -145,6 +163,10 @@ fn record<'a>(
                         // What cannot be read now may well be as it was: nothing is forgotten.
                         present.insert(path);
                         leave_out(reason);
+                    }
+                    Read::Panicked => {
+                        pending.flush(report)?;
+                        return Err(Error::bug("the reader of source files panicked").at(Path::new(path)));
                     }
                 }
                 job.progress.advance(1);
@@ -190,9 +212,9 @@ fn read(work: &Work<'_>, options: &Options, job: Job<'_>) -> Read {
                 return Read::LeftOut(why.to_owned());
             }
             match source(work.path, candidate, &text, hash, job) {
-                Some((source, parsed)) => {
+                Some((source, parsed, more)) => {
                     let stamp = work.stamp.clone().filter(|stamp| is_settled(stamp) && parsed != Parsed::Late);
-                    Read::Source(Box::new(source), stamp, parsed)
+                    Read::Source(Box::new(Text { source, stamp, parsed, more }))
                 }
                 None => Read::Empty,
             }
@@ -223,15 +245,15 @@ fn is_settled(stamp: &Stamp) -> bool {
 }
 
 /// What the file holds, or nothing if it is blank.
-fn source(path: &str, candidate: &Candidate, text: &str, hash: String, job: Job<'_>) -> Option<(Source, Parsed)> {
+fn source(path: &str, candidate: &Candidate, text: &str, hash: String, job: Job<'_>) -> Option<(Source, Parsed, Vec<String>)> {
     let lines = lines(text);
     let name = path.rsplit('/').next().unwrap_or(path);
     let mut content = Content { kind: Kind::Code, path: path.to_owned(), hash, date: None, commit: None, code: None, pieces: Vec::new() };
-    let mut parsed = Parsed::NoGrammar;
+    let (mut parsed, mut more) = (Parsed::NoGrammar, Vec::new());
     match candidate.format {
         Format::Code | Format::Data => {
             let cut = code::cut(text, &lines, path, job);
-            (content.code, content.pieces, parsed) = (cut.facts, cut.pieces, cut.parsed);
+            (content.code, content.pieces, parsed, more) = (cut.facts, cut.pieces, cut.parsed, cut.more);
         }
         Format::Prose(markup) => {
             let front = if markup == Markup::Markdown { FrontMatter::read(&lines) } else { FrontMatter::default() };
@@ -246,5 +268,30 @@ fn source(path: &str, candidate: &Candidate, text: &str, hash: String, job: Job<
             content.pieces = headings::pieces(&lines, &found, markup, root, prefix);
         }
     }
-    (!content.pieces.is_empty()).then(|| (Source { key: format!("{KEY}{path}"), content }, parsed))
+    (!content.pieces.is_empty()).then(|| (Source { key: format!("{KEY}{path}"), content }, parsed, more))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn a_reader_that_panics_is_a_bug_of_ours_in_that_file_and_the_others_are_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut store = Store::open(&folder.path().join("patina.db")).expect("a store");
+        let paths: Vec<String> = (0..40).map(|n| format!("{n:02}.rs")).collect();
+        let candidate = Candidate { path: folder.path().join("a.rs"), format: Format::Code, listed: false };
+        let work: Vec<Work<'_>> = paths.iter().map(|path| Work { path, candidate: &candidate, stamp: None }).collect();
+        let read = |work: &Work<'_>| {
+            assert!(work.path != "20.rs", "on purpose");
+            let (source, parsed, more) =
+                source(work.path, work.candidate, "fn a() {}\n", "hash".to_owned(), Job::silent()).expect("a source");
+            Read::Source(Box::new(Text { source, stamp: None, parsed, more }))
+        };
+        let mut report = Report::default();
+        let error = record(&work, &read, &mut store, &mut report, &mut BTreeSet::new(), Job::silent()).expect_err("a panic");
+        assert_eq!((error.kind(), error.place().map(|place| place.path.as_path())), (ErrorKind::Bug, Some(Path::new("20.rs"))));
+        assert_eq!((report.code.added, store.chunks().expect("chunks").len()), (20, 20));
+    }
 }

@@ -43,6 +43,8 @@ pub(super) struct Outline {
     pub facts: CodeFacts,
     /// Bytes that the grammar did not understand, less the definitions that it found in them.
     pub error_bytes: usize,
+    /// Of what there is more than is kept: `5000 imports`.
+    pub more: Vec<String>,
 }
 
 /// Comments and attributes that stand directly before what comes next.
@@ -80,13 +82,15 @@ struct Reader<'a> {
     grammar: &'static Grammar,
     text: &'a str,
     out: Outline,
+    /// There is a definition beyond those that are kept.
+    more_symbols: bool,
 }
 
 /// Reads a tree; nothing if that takes too long, which `late` says whenever it is asked.
 pub(super) fn read(tree: &Tree, grammar: &'static Grammar, text: &str, late: &dyn Fn() -> bool) -> Option<Outline> {
     let facts = CodeFacts { language: grammar.language.name.to_owned(), ..CodeFacts::default() };
-    let out = Outline { items: Vec::new(), facts, error_bytes: 0 };
-    let mut reader = Reader { language: grammar.language, grammar, text, out };
+    let out = Outline { items: Vec::new(), facts, error_bytes: 0, more: Vec::new() };
+    let mut reader = Reader { language: grammar.language, grammar, text, out, more_symbols: false };
     let mut cursor = tree.walk();
     let mut levels = vec![Level::default()];
     let mut nodes = 0;
@@ -107,8 +111,7 @@ pub(super) fn read(tree: &Tree, grammar: &'static Grammar, text: &str, late: &dy
         }
         reader.leave(node, &mut levels);
         if !reader.next(&mut cursor, &mut levels) {
-            reader.out.facts.imports.truncate(MAX_IMPORTS);
-            return Some(reader.out);
+            return Some(reader.cut_off());
         }
     }
 }
@@ -120,6 +123,24 @@ fn last_row(node: Node<'_>) -> usize {
 }
 
 impl Reader<'_> {
+    /// Of each kind one more than is kept was looked for, so that it is known whether there is more.
+    fn cut_off(self) -> Outline {
+        let Outline { mut facts, items, error_bytes, mut more } = self.out;
+        let more_symbols = if self.more_symbols { MAX_SYMBOLS + 1 } else { facts.symbols.len() };
+        for (what, found, kept) in [
+            ("symbols", more_symbols, MAX_SYMBOLS),
+            ("imports", facts.imports.len(), MAX_IMPORTS),
+            ("calls", facts.calls.len(), MAX_CALLS),
+        ] {
+            if found > kept {
+                more.push(format!("{kept} {what}"));
+            }
+        }
+        facts.imports.truncate(MAX_IMPORTS);
+        facts.calls.truncate(MAX_CALLS);
+        Outline { facts, items, error_bytes, more }
+    }
+
     /// Goes to the next node that is not below this one.
     fn next(&self, cursor: &mut TreeCursor<'_>, levels: &mut Vec<Level>) -> bool {
         loop {
@@ -230,7 +251,7 @@ impl Reader<'_> {
         let items = &self.out.items;
         let parent = around.map(|at| &items[at]);
         let depth = parent.map_or(0, |parent| parent.depth + 1);
-        if depth >= MAX_NESTING || items.len() >= MAX_SYMBOLS {
+        if depth >= MAX_NESTING || self.more_symbols {
             return None;
         }
         let in_function = parent.is_some_and(|parent| matches!(parent.kind, Some(SymbolKind::Function | SymbolKind::Method)));
@@ -266,6 +287,10 @@ impl Reader<'_> {
             }
         }
         if is_longer(&qualified, QUALIFIED_CHARS) {
+            return None;
+        }
+        if self.out.items.len() >= MAX_SYMBOLS {
+            self.more_symbols = true;
             return None;
         }
         let signature = self.signature(node, kind);
@@ -346,7 +371,7 @@ impl Reader<'_> {
     }
 
     fn call(&mut self, first: usize, node: Node<'_>, around: Option<usize>) {
-        if self.out.facts.calls.len() >= MAX_CALLS {
+        if self.out.facts.calls.len() > MAX_CALLS {
             return;
         }
         let rules = self.language.calls[first..].iter().filter(|(kind, _)| *kind == node.kind());
@@ -383,7 +408,7 @@ impl Reader<'_> {
     }
 
     fn push_call(&mut self, around: Option<usize>, receiver: String, name: String, row: usize) {
-        if self.out.facts.calls.len() >= MAX_CALLS || is_longer(&name, NAME_CHARS) {
+        if self.out.facts.calls.len() > MAX_CALLS || is_longer(&name, NAME_CHARS) {
             return;
         }
         let mut item = around.map(|at| &self.out.items[at]);

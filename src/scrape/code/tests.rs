@@ -212,6 +212,16 @@ fn what_no_grammar_understands_is_cut_at_blank_lines() {
 fn symbols_and_calls_have_limits() {
     let many = hold_together("a.c", &"#define A(x) x\n".repeat(MAX_SYMBOLS + 100)).facts.expect("facts");
     assert_eq!(many.symbols.len(), MAX_SYMBOLS);
+    for (path, text, more) in [
+        ("a.c", "#define A(x) x\n".repeat(MAX_SYMBOLS + 1), "10000 symbols"),
+        ("a.c", "#include <a.h>\n".repeat(MAX_IMPORTS + 1), "5000 imports"),
+        ("a.rs", format!("use a::{{{}}};\n", "b,\n".repeat(MAX_IMPORTS + 1)), "5000 imports"),
+        ("a.js", "f();\n".repeat(MAX_CALLS + 1), "50000 calls"),
+    ] {
+        assert_eq!(hold_together(path, &text).more, [more], "{path}");
+        let all = text.replacen("#define A(x) x\n", "", 1).replacen("#include <a.h>\n", "", 1).replacen("b,\n", "", 1).replacen("f();\n", "", 1);
+        assert!(hold_together(path, &all).more.is_empty(), "{path}: all are kept");
+    }
     let many = hold_together("a.js", &"f();\n".repeat(MAX_CALLS + 100)).facts.expect("facts");
     assert_eq!((many.calls.len(), many.calls[MAX_CALLS - 1].line as usize), (MAX_CALLS, MAX_CALLS));
     // Deeper nesting and a longer file than any grammar is asked to take.

@@ -19,14 +19,13 @@ use crate::fs;
 use crate::metrics;
 use crate::progress::Job;
 use crate::search::fusion::{By, RankedList, Scale, fuse};
-use crate::search::{DEPTH_PER_RESULT, Mode, Weights};
+pub use crate::search::FUSED_DEPTH;
+use crate::search::{Mode, Weights};
 
 /// The cut of nDCG, MRR and recall, and the deeper one of recall.
 pub const CUTS: (usize, usize) = (10, 100);
 /// How deep a ranking is read, as in BEIR and MTEB: average precision looks no further.
 pub const DEPTH: usize = 1000;
-/// How deep each list is read that is fused: as `scry --limit 100` reads them.
-pub const FUSED_DEPTH: usize = CUTS.1 * DEPTH_PER_RESULT;
 
 /// The measures, each a mean over queries.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,12 +1,15 @@
 //! Fusion of ranked lists over canonical document ids: weighted sums of scores that were made comparable, or reciprocal rank fusion
 //! (Cormack, Clarke and Buettcher, SIGIR 2009).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 /// The constant of reciprocal rank fusion where none is said: how little the first ranks differ. 60 is the paper's and everybody's.
 pub const RRF_K: f64 = 60.0;
+/// How far down each list counts. Scores are made comparable over so much of it, whatever was read: were it more for more results, or for a
+/// reranker, other results would come first. Weights are chosen and search is judged at this depth too. What stands further down counts 0.
+pub const FUSED_DEPTH: usize = 500;
 
 /// What is added up for a document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,7 +30,8 @@ pub enum By {
 pub enum Scale {
     /// 0 is no match at all, as in BM25: scores are divided by the best.
     FromZero,
-    /// Only differences mean something, as in cosines, whose worst depends on the model: the last of the list is 0, the first is 1.
+    /// Only differences mean something, as in cosines, whose worst depends on the model: the first of the list is 1, the last of it, or of its
+    /// first [`FUSED_DEPTH`], is 0.
     Spread,
 }
 
@@ -47,13 +51,29 @@ pub struct RankedList {
 impl RankedList {
     /// What brings a score of this list between 0 and 1. What is not in the list counts as 0.
     fn normal(&self) -> impl Fn(f64) -> f64 + use<> {
-        let (best, last) = (self.items.first().map_or(0.0, |item| item.1), self.items.last().map_or(0.0, |item| item.1));
+        let counted = &self.items[..self.items.len().min(FUSED_DEPTH)];
+        let (best, last) = (counted.first().map_or(0.0, |item| item.1), counted.last().map_or(0.0, |item| item.1));
         let (zero, range) = match self.scale {
             Scale::FromZero => (0.0, best),
             Scale::Spread => (last, best - last),
         };
         let alone = f64::from(u8::from(self.scale == Scale::Spread));
         move |score| if range > 0.0 { ((score - zero) / range).clamp(0.0, 1.0) } else { alone }
+    }
+
+    /// Rank, id, the retriever's own score, and what the list adds to the fused one. Ranks are counted over what is kept, so that a repeated id
+    /// moves nobody down.
+    fn votes(&self, by: By) -> impl Iterator<Item = (usize, u64, f64, f64)> {
+        let (normal, mut seen) = (self.normal(), HashSet::new());
+        let kept = self.items.iter().filter(move |(id, _)| seen.insert(*id));
+        (1..).zip(kept).map(move |(rank, &(id, score))| {
+            let vote = match by {
+                _ if rank > FUSED_DEPTH => 0.0,
+                By::Scores => self.weight * normal(score),
+                By::Ranks { k } => self.weight / (k + rank as f64),
+            };
+            (rank, id, score, vote)
+        })
     }
 }
 
@@ -87,15 +107,8 @@ pub struct Fused {
 pub fn fuse(lists: &[RankedList], by: By) -> Vec<Fused> {
     let mut found: BTreeMap<u64, Fused> = BTreeMap::new();
     for list in lists {
-        let mut seen = BTreeSet::new();
-        let normal = list.normal();
-        // Ranks are counted over what is kept, so that a repeated id moves nobody down.
-        for (rank, &(id, score)) in (1..).zip(list.items.iter().filter(|(id, _)| seen.insert(*id))) {
+        for (rank, id, score, contribution) in list.votes(by) {
             let fused = found.entry(id).or_insert_with(|| Fused { id, score: 0.0, explain: Vec::new() });
-            let contribution = match by {
-                By::Scores => list.weight * normal(score),
-                By::Ranks { k } => list.weight / (k + rank as f64),
-            };
             fused.score += contribution;
             fused.explain.push(Explain { retriever: list.retriever.clone(), rank, score, weight: list.weight, contribution });
         }
@@ -106,8 +119,24 @@ pub fn fuse(lists: &[RankedList], by: By) -> Vec<Fused> {
     out
 }
 
+/// The documents in the order of [`fuse`], without who found them: for those who fuse the same lists again and again.
+pub fn order(lists: &[RankedList], by: By) -> Vec<u64> {
+    let mut found: HashMap<u64, (f64, usize)> = HashMap::new();
+    for list in lists {
+        for (rank, id, _, vote) in list.votes(by) {
+            let (score, best) = found.entry(id).or_insert((0.0, rank));
+            (*score, *best) = (*score + vote, rank.min(*best));
+        }
+    }
+    let mut out: Vec<(u64, (f64, usize))> = found.into_iter().collect();
+    out.sort_unstable_by(|(a, of_a), (b, of_b)| of_b.0.total_cmp(&of_a.0).then(of_a.1.cmp(&of_b.1)).then(a.cmp(b)));
+    out.into_iter().map(|(id, _)| id).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     const RANKS: By = By::Ranks { k: RRF_K };
@@ -157,6 +186,24 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_beyond_the_depth_changes_nothing_before_it() {
+        let list = |scale, length: usize| RankedList {
+            retriever: "x".into(),
+            weight: 1.0,
+            scale,
+            items: (0..length).map(|at| (at as u64, 1.0 / (at as f64 + 1.0))).collect(),
+        };
+        for scale in [Scale::FromZero, Scale::Spread] {
+            for by in [By::Scores, RANKS] {
+                let (short, long) = (fuse(&[list(scale, FUSED_DEPTH)], by), fuse(&[list(scale, 2 * FUSED_DEPTH)], by));
+                assert_eq!(long[..FUSED_DEPTH], short, "{scale:?} {by:?}");
+                let beyond: Vec<(u64, f64)> = long[FUSED_DEPTH..].iter().map(|found| (found.id, found.score)).collect();
+                assert_eq!(beyond, (FUSED_DEPTH..2 * FUSED_DEPTH).map(|at| (at as u64, 0.0)).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
     fn scores_that_do_not_differ_are_still_found() {
         let list = |scale, items: &[(u64, f64)]| RankedList { retriever: "x".into(), weight: 2.0, scale, items: items.to_vec() };
         let score = |list: RankedList| fuse(&[list], By::Scores).first().map(|fused| fused.score);
@@ -179,6 +226,10 @@ mod tests {
             };
             proptest::prop_assert!(fused.iter().all(|f| (f.score - expected(f.id)).abs() < 1e-12));
             proptest::prop_assert!(fused.windows(2).all(|p| p[0].score >= p[1].score));
+            for by in [RANKS, By::Scores] {
+                let lists = [list("a", 1.0, &a), list("b", w, &b)];
+                proptest::prop_assert_eq!(order(&lists, by), fuse(&lists, by).iter().map(|f| f.id).collect::<Vec<_>>());
+            }
             let all: BTreeSet<u64> = a.iter().chain(&b).copied().collect();
             proptest::prop_assert_eq!(fused.iter().map(|f| f.id).collect::<BTreeSet<_>>(), all);
         }

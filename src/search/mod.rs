@@ -29,7 +29,7 @@ use serde::{Serialize, Serializer};
 use filter::{Allowed, Filter, FilterReport};
 use fold::{Fold, Folded};
 pub use fold::{MIN_SHINGLES, NEAR, SHINGLE_WORDS};
-pub use fusion::{By, Explain};
+pub use fusion::{By, Explain, FUSED_DEPTH};
 use fusion::{Fused, RankedList, Scale, fuse};
 use snippet::{Wanted, printable};
 pub use weights::{LEXICAL_WEIGHT, VECTOR_WEIGHT, Weights};
@@ -38,11 +38,7 @@ use crate::error::{Error, Result};
 use crate::index::{EXACT_LIMIT, Index, Source};
 use crate::store::{Chunk, Kind, Store};
 
-/// How far down each retriever's list is read, at least.
-pub const DEPTH: usize = 100;
-/// How far down each retriever's list is read, for each result that was asked for.
-pub const DEPTH_PER_RESULT: usize = 5;
-/// Where little of a list passes the filter or is not folded, it is read deeper and deeper, but no deeper than this.
+/// Where the first [`FUSED_DEPTH`] of the lists give too few results, they are read deeper and deeper, but no deeper than this.
 pub const MAX_DEPTH: usize = 20_000;
 /// Where a filter lets no more chunks pass than this, the question is compared with each of them: the top of a list that others fill would
 /// hold few of them or none. As many as an index of vectors compares whole.
@@ -248,7 +244,7 @@ pub struct Twin {
     pub agreement: f64,
 }
 
-/// Searches; results are best first, and the same for the same store and indexes.
+/// Searches; results are best first, and the same for the same store and indexes, however many are asked for.
 ///
 /// `base` is the index of raw vectors and the question's vector, `projection` the name of a projection, its index and the
 /// question's projected vector. Vectors whose chunk the store does not have are passed over: whether an index is stale is the
@@ -273,7 +269,7 @@ pub fn search(
     let candidates = reranking.as_ref().map_or(0, |reranking| reranking.candidates);
     let wanted = limit.max(candidates);
     let allowed = options.filter.allowed(store)?;
-    let mut depth = DEPTH.max(wanted * DEPTH_PER_RESULT);
+    let mut depth = FUSED_DEPTH;
     let (mut found, asked) = loop {
         let lists: Vec<List> = retrievers.iter().map(|retriever| retriever.list(store, depth, allowed.as_ref())).collect::<Result<_>>()?;
         let exhausted = lists.iter().all(|list| list.exhausted) || depth >= MAX_DEPTH;
@@ -291,6 +287,25 @@ pub fn search(
     };
     let hits = found.hits(&Wanted::new(&terms), limit, options);
     Ok(Answer { hits, retrievers: asked, filter: allowed.map(|allowed| allowed.report), reranked })
+}
+
+/// What each retriever finds for a question, of what the filter lets pass: words, vectors, and the projection if there is one, as [`search`]
+/// fuses them. Their weights are for the caller to say.
+///
+/// # Errors
+/// As [`search`].
+pub fn lists(
+    store: &Store,
+    base: (&dyn VectorIndex, &[f32]),
+    projection: Option<(&str, &dyn VectorIndex, &[f32])>,
+    text: &str,
+    filter: &Filter,
+) -> Result<Vec<RankedList>> {
+    let weights = Weights { lexical: 1.0, vector: 1.0, projection: 1.0, by: By::Scores };
+    let expression = lexical::match_expression(&lexical::terms(text));
+    let allowed = filter.allowed(store)?;
+    let retrievers = retrievers(Some(base), projection, expression, Mode::Hybrid, &weights)?;
+    retrievers.iter().map(|retriever| Ok(retriever.list(store, FUSED_DEPTH, allowed.as_ref())?.ranked)).collect()
 }
 
 impl Asked {

@@ -143,7 +143,7 @@ fn equal_texts_are_folded_and_kinds_filter() {
 #[test]
 fn a_filter_that_little_passes_reads_deeper() {
     let text = |i: usize| format!("needle number {i}");
-    let rows: Vec<(String, String)> = (0..DEPTH + 50).map(|i| (format!("d/{i}.md"), text(i))).collect();
+    let rows: Vec<(String, String)> = (0..FUSED_DEPTH + 50).map(|i| (format!("d/{i}.md"), text(i))).collect();
     let mut rows: Vec<(Kind, &str, &str, &str)> =
         rows.iter().map(|(path, text)| (Kind::Document, path.as_str(), "needle", text.as_str())).collect();
     rows.push((
@@ -446,6 +446,43 @@ fn the_first_candidates_are_put_in_the_scorers_order() {
     assert_eq!(one.hits.iter().map(|hit| hit.id).collect::<Vec<_>>(), [before[2].id]);
 }
 
+/// Scores of a list are made comparable over all that was read of it: were more read for more results, the first ones would change.
+#[test]
+fn the_first_results_are_the_same_however_many_are_shown() {
+    let mut random = crate::metrics::random::SplitMix64::new(11);
+    let mut number = |below: usize| random.below(below);
+    let texts: Vec<(String, String)> = (0..900)
+        .map(|i| (format!("d/{i}.md"), format!("{}{}text {i}", "needle ".repeat(1 + number(6)), "hay ".repeat(number(40)))))
+        .collect();
+    let project = Project::new(&texts.iter().map(|(path, text)| (Kind::Document, path.as_str(), "t", text.as_str())).collect::<Vec<_>>());
+    let ids = project.store.chunk_ids().expect("ids");
+    let base = BruteForce(ids.into_iter().map(|id| (id, (0..6).map(|_| number(2000) as f32 / 1000.0 - 1.0).collect())).collect());
+    let query = [1.0f32, 0.2, 0.0, -0.3, 0.1, 0.0];
+    let ask = |limit, by, fold, candidates: Option<usize>| {
+        let weights = Some(Weights { by, ..Weights::usual(false) });
+        let options = Options { limit, weights, fold, ..Options::default() };
+        let mut scorer = Backwards(Vec::new());
+        let reranking = candidates.map(|candidates| Reranking { scorer: &mut scorer, candidates });
+        search(&project.store, Some((&base, &query)), None, "needle", &options, reranking).expect("search").hits
+    };
+    for (by, fold) in [(By::Scores, true), (By::Scores, false), (By::Ranks { k: 60.0 }, true)] {
+        let all = ask(100, by, fold, None);
+        assert_eq!(all.len(), 100);
+        for limit in [1, 5, 30, 900] {
+            let some = ask(limit, by, fold, None);
+            let shown = limit.min(100);
+            assert_eq!(some[..shown], all[..shown], "{by:?}, {limit} results");
+        }
+        // What a reranker says of the rank before is the rank that a search without it gives.
+        for hit in ask(5, by, fold, Some(50)) {
+            let from = hit.rerank.expect("reranked").from;
+            assert_eq!((all[from - 1].id, all[from - 1].score), (hit.id, hit.score), "{by:?}");
+        }
+    }
+    // Beyond what is fused results still come.
+    assert!(ask(1000, By::Scores, false, None).len() > 850);
+}
+
 #[test]
 fn stop_words_are_sorted_for_the_search_in_them() {
     assert!(STOP_WORDS.is_sorted());
@@ -489,6 +526,48 @@ fn a_megabyte_of_question_is_answered() {
     let question = format!("lock {}", "\"NEAR(x^ *:) \u{1f512} ".repeat(60_000));
     assert!(question.len() > 1 << 20);
     assert_eq!(paths(&project.lexical(&question, &Options::default()))[0], "s/lock.md");
+}
+
+/// What the depth of the lists costs: a project of 5,000 chunks of 1,500 characters, without a model.
+#[test]
+#[ignore = "says figures, and asserts nothing"]
+#[allow(clippy::print_stderr)]
+fn what_a_search_takes() {
+    let mut random = crate::metrics::random::SplitMix64::new(3);
+    let mut number = |below: usize| random.below(below);
+    let words: Vec<String> = (0..5_000).map(|n| format!("word{n}")).collect();
+    let texts: Vec<(String, String)> = (0..5_000)
+        .map(|i| {
+            // Common words come often.
+            let text: Vec<&str> = (0..220).map(|_| words[number(1 + number(1 + number(5_000)))].as_str()).collect();
+            (format!("d/{i}.md"), text.join(" "))
+        })
+        .collect();
+    let project = Project::new(&texts.iter().map(|(path, text)| (Kind::Document, path.as_str(), "t", text.as_str())).collect::<Vec<_>>());
+    let ids = project.store.chunk_ids().expect("ids");
+    let vectors: Vec<(u64, Vec<f32>)> =
+        ids.into_iter().map(|id| (id, (0..384).map(|_| number(2000) as f32 / 1000.0 - 1.0).collect())).collect();
+    let query = vectors[7].1.clone();
+    let base = BruteForce(vectors);
+    for (limit, fold) in [(10, true), (10, false), (100, true), (100, false)] {
+        let options = Options { limit, fold, ..Options::default() };
+        let mut took: Vec<f64> = (0..15)
+            .map(|_| {
+                let begun = std::time::Instant::now();
+                let found = search(&project.store, Some((&base, &query)), None, "word3 word40 word500 word77", &options, None).expect("search");
+                assert_eq!(found.hits.len(), limit);
+                begun.elapsed().as_secs_f64() * 1e3
+            })
+            .collect();
+        took.sort_by(f64::total_cmp);
+        let lists = std::time::Instant::now();
+        project.store.lexical("\"word3\" OR \"word40\" OR \"word500\" OR \"word77\"", FUSED_DEPTH).expect("words");
+        let words = lists.elapsed().as_secs_f64() * 1e3;
+        let lists = std::time::Instant::now();
+        base.nearest(&query, FUSED_DEPTH).expect("vectors");
+        let vectors = lists.elapsed().as_secs_f64() * 1e3;
+        eprintln!("{limit} results, fold {fold}: {:.1} ms, of which words {words:.1}, vectors {vectors:.1}", took[7]);
+    }
 }
 
 /// Lexical search on BEIR's SciFact, nDCG@10 x 100. Run with the folder of data sets in `PATINA_TEST_DATA`.

@@ -14,9 +14,9 @@ use crate::error::Result;
 use crate::eval::SEED;
 use crate::metrics::{self, Interval, Judgements};
 use crate::progress::Job;
-use crate::search::fusion::{RankedList, Scale, fuse};
-use crate::search::{By, DEPTH, DEPTH_PER_RESULT, LEXICAL_WEIGHT, VECTOR_WEIGHT, Weights, lexical};
-use crate::store::Kind;
+use crate::search::filter::Filter;
+use crate::search::fusion::{RankedList, order};
+use crate::search::{self, By, LEXICAL_WEIGHT, VECTOR_WEIGHT, Weights};
 use crate::train::{MIN_TEST_GROUPS, MIN_TEST_QUERIES};
 
 /// Raised when the same questions would choose otherwise.
@@ -95,20 +95,17 @@ pub fn chooses(group: &str) -> bool {
 /// Asks every question of a set of each retriever. `vectors` are those of the questions.
 pub fn ask(searched: &Searched<'_>, set: &Set, vectors: &[Vec<f32>], job: Job<'_>) -> Result<Vec<Asked>> {
     let mut asked = Vec::with_capacity(set.queries.len());
+    let filter = Filter { kinds: set.kinds.clone(), ..Filter::default() };
     job.progress.begin("weighing", Some(set.queries.len() as u64), "questions");
     for (query, vector) in set.queries.iter().zip(vectors) {
         job.check()?;
-        let depth = DEPTH * DEPTH_PER_RESULT;
-        let words = match lexical::match_expression(&lexical::terms(&query.text)) {
-            Some(expression) => searched.store.lexical(&expression, depth)?,
-            None => Vec::new(),
+        let projected = match searched.joined.projection.and_then(|at| searched.projections.get(at)) {
+            Some(projected) => Some((projected, projected.projection.apply(vector)?)),
+            None => None,
         };
-        let wide = |found: Vec<(u64, f32)>| found.into_iter().map(|(id, score)| (id, f64::from(score))).collect::<Vec<_>>();
-        let mut found = vec![words, wide(searched.base.nearest(vector, depth)?)];
-        if let Some(projected) = searched.joined.projection.and_then(|at| searched.projections.get(at)) {
-            found.push(wide(projected.index.nearest(&projected.projection.apply(vector)?, depth)?));
-        }
-        asked.push(one(searched, set, query, found)?);
+        let third = projected.as_ref().map(|(projected, vector)| (projected.name.as_str(), projected.index, vector.as_slice()));
+        let lists = search::lists(searched.store, (searched.base, vector.as_slice()), third, &query.text, &filter)?;
+        asked.push(one(searched, set, query, lists)?);
         job.progress.advance(1);
     }
     job.progress.end("");
@@ -116,22 +113,15 @@ pub fn ask(searched: &Searched<'_>, set: &Set, vectors: &[Vec<f32>], job: Job<'_
 }
 
 /// Keeps of each list what the question may find.
-fn one(searched: &Searched<'_>, set: &Set, query: &Query, found: Vec<Vec<(u64, f64)>>) -> Result<Asked> {
-    let mut ids: Vec<u64> = found.iter().flatten().map(|(id, _)| *id).filter(|id| !query.without.contains(id)).collect();
+fn one(searched: &Searched<'_>, set: &Set, query: &Query, mut lists: Vec<RankedList>) -> Result<Asked> {
+    let mut ids: Vec<u64> = lists.iter().flat_map(|list| &list.items).map(|(id, _)| *id).filter(|id| !query.without.contains(id)).collect();
     ids.sort_unstable();
     ids.dedup();
-    let passes = |kind: Kind| set.kinds.is_empty() || set.kinds.contains(&kind);
     let chunks = searched.store.chunks_by_id(&ids)?;
-    let units: HashMap<u64, String> =
-        chunks.iter().filter(|chunk| passes(chunk.kind)).map(|chunk| (chunk.id, query.unit(chunk, set.unit))).collect();
-    let names = ["lexical", "vector", "projection"];
-    let lists = found.into_iter().zip(names).map(|(items, name)| RankedList {
-        retriever: name.to_owned(),
-        weight: 0.0,
-        scale: if name == "lexical" { Scale::FromZero } else { Scale::Spread },
-        items: items.into_iter().filter(|(id, _)| units.contains_key(id)).take(DEPTH).collect(),
-    });
-    let lists = lists.collect();
+    let units: HashMap<u64, String> = chunks.iter().map(|chunk| (chunk.id, query.unit(chunk, set.unit))).collect();
+    for list in &mut lists {
+        list.items.retain(|(id, _)| units.contains_key(id));
+    }
     Ok(Asked { group: query.group.clone(), judged: query.relevant.iter().map(|unit| (unit.clone(), 1)).collect(), lists, units })
 }
 
@@ -145,8 +135,8 @@ impl Asked {
             }
         }
         let mut ranked: Vec<String> = Vec::with_capacity(CUT);
-        for found in fuse(&lists, weights.by) {
-            match self.units.get(&found.id) {
+        for found in order(&lists, weights.by) {
+            match self.units.get(&found) {
                 Some(unit) if !ranked.contains(unit) => ranked.push(unit.clone()),
                 _ => continue,
             }
@@ -269,6 +259,7 @@ fn numbered(asked: &[&Asked]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::search::fusion::Scale;
 
     /// A question whose answer words find at one rank of twenty and vectors at another, or nowhere. What else they find is the same, or `apart`.
     fn asked(group: usize, words: usize, vectors: usize, apart: u64) -> Asked {

@@ -11,7 +11,7 @@ pub(super) fn is_doc(docs: Docs, comment: &str) -> bool {
             let after = comment.strip_prefix(mark).and_then(|rest| rest.chars().next());
             comment.starts_with(mark) && !(after == mark.chars().next_back() && after.is_some_and(|c| matches!(c, '/' | '*')))
         }),
-        Docs::Any => !comment.starts_with("#!"),
+        Docs::Any | Docs::Attribute { .. } => !comment.starts_with("#!"),
         Docs::Docstring => false,
     }
 }
@@ -46,7 +46,7 @@ pub(super) fn plain(comment: &str) -> String {
 
 /// The text of a string literal that documents, at most [`DOC_CHARS`] characters.
 pub(super) fn string(literal: &str) -> String {
-    let inner = literal.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    let inner = literal.trim_start_matches(|c: char| c.is_ascii_alphabetic() || c == '~');
     let quote = if inner.starts_with("\"\"\"") || inner.starts_with("'''") { 3 } else { 1 };
     let inner = inner.get(quote..inner.len().saturating_sub(quote)).unwrap_or_default();
     clip(&inner.lines().map(str::trim).collect::<Vec<_>>())

@@ -83,7 +83,17 @@ pub(super) enum Docs {
     Any,
     /// The string that its body begins with; `body`, `expression_statement` and `string` as in Python.
     Docstring,
+    /// The string of an attribute before it, else comments that stand directly there; the string of an attribute in it documents a module.
+    Attribute {
+        /// The string of an attribute that documents what follows.
+        before: StringOf,
+        /// The string of an attribute that documents what it stands in.
+        inside: StringOf,
+    },
 }
+
+/// The string in a node that documents, if it does.
+pub(super) type StringOf = for<'t> fn(Node<'t>, &str) -> Option<Node<'t>>;
 
 /// Reads the imports of a node. One that can bring in many names of one path looks at [`is_too_long`] before it joins path and names, and at
 /// [`is_full`] before each.

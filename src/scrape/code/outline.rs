@@ -3,10 +3,10 @@
 use tree_sitter::{Node, Tree, TreeCursor};
 
 use super::docs;
-use super::language::{Callee, Define, Docs, Language, Named, When, children, is_full, line_of, text_of};
+use super::language::{Callee, Define, Docs, Language, Named, StringOf, When, children, is_full, line_of, text_of};
 use super::names;
-use super::parse::Grammar;
 use super::names::NAME_CHARS;
+use super::parse::Grammar;
 use super::{MAX_CALLS, MAX_IMPORTS, MAX_NESTING, MAX_SYMBOLS, QUALIFIED_CHARS, SIGNATURE_CHARS};
 use crate::store::{CallFact, CodeFacts, SymbolFact, SymbolKind};
 
@@ -15,6 +15,8 @@ const LABEL_CHARS: usize = 80;
 
 /// Bytes before a parenthesis among tokens: enough for a receiver and a name.
 const BEFORE_BYTES: usize = 300;
+/// The string that documents a module is one of so many nodes at its beginning.
+const NEAR_BEGINNING: usize = 20;
 /// After so many nodes the time is looked at.
 const NODES: u32 = 1_024;
 
@@ -58,6 +60,14 @@ struct Before {
 struct Comment {
     bytes: (usize, usize),
     rows: (usize, usize),
+    /// It is a string, and takes no comment that follows.
+    string: bool,
+}
+
+impl Comment {
+    fn of_string(node: Node<'_>) -> Comment {
+        Comment { bytes: (node.start_byte(), node.end_byte()), rows: (node.start_position().row, last_row(node)), string: true }
+    }
 }
 
 /// A node whose children are being walked through.
@@ -127,11 +137,9 @@ impl Reader<'_> {
     fn cut_off(self) -> Outline {
         let Outline { mut facts, items, error_bytes, mut more } = self.out;
         let more_symbols = if self.more_symbols { MAX_SYMBOLS + 1 } else { facts.symbols.len() };
-        for (what, found, kept) in [
-            ("symbols", more_symbols, MAX_SYMBOLS),
-            ("imports", facts.imports.len(), MAX_IMPORTS),
-            ("calls", facts.calls.len(), MAX_CALLS),
-        ] {
+        for (what, found, kept) in
+            [("symbols", more_symbols, MAX_SYMBOLS), ("imports", facts.imports.len(), MAX_IMPORTS), ("calls", facts.calls.len(), MAX_CALLS)]
+        {
             if found > kept {
                 more.push(format!("{kept} {what}"));
             }
@@ -180,9 +188,14 @@ impl Reader<'_> {
             return None;
         }
         let rows = (node.start_position().row, last_row(node));
-        if role.attribute {
+        if role.attribute && self.begins_attribute(node) {
             let before = adjacent(level.before, rows.0);
-            level.before = Some(Before { rows: (before.map_or(rows.0, |b| b.rows.0), rows.1), docs: before.and_then(|b| b.docs) });
+            let string = match self.language.docs {
+                Docs::Attribute { before, .. } => before(node, self.text).map(Comment::of_string),
+                _ => None,
+            };
+            let docs = string.or(before.and_then(|before| before.docs));
+            level.before = Some(Before { rows: (before.map_or(rows.0, |before| before.rows.0), rows.1), docs });
             // A decorator calls; what Rust has in an attribute is no call.
             return self.language.tokens.is_none().then_some(inside);
         }
@@ -230,10 +243,13 @@ impl Reader<'_> {
         let comment = text_of(node, self.text);
         let is_doc = docs::is_doc(self.language.docs, comment);
         let end = node.start_byte() + comment.trim_end().len();
-        let own = Comment { bytes: (node.start_byte(), end), rows };
+        let own = Comment { bytes: (node.start_byte(), end), rows, string: false };
         let before = adjacent(level.before, rows.0);
         let docs = match before.and_then(|before| before.docs) {
-            Some(docs) if is_doc && docs.rows.1 + 1 >= rows.0 => Some(Comment { bytes: (docs.bytes.0, end), rows: (docs.rows.0, rows.1) }),
+            Some(docs) if docs.string => Some(docs),
+            Some(docs) if is_doc && docs.rows.1 + 1 >= rows.0 => {
+                Some(Comment { bytes: (docs.bytes.0, end), rows: (docs.rows.0, rows.1), string: false })
+            }
             _ if is_doc => Some(own),
             docs => docs,
         };
@@ -301,13 +317,17 @@ impl Reader<'_> {
         };
         let mut symbol = None;
         if let Some(kind) = kind {
-            let mut doc = comment.and_then(|comment| self.text.get(comment.bytes.0..comment.bytes.1)).map(docs::plain).unwrap_or_default();
-            if let Docs::Docstring = self.language.docs
-                && let Some(string) = docstring(node)
-            {
-                doc = docs::string(text_of(string, self.text));
-                comment = Some(Comment { bytes: (0, 0), rows: (string.start_position().row, last_row(string)) });
-            }
+            let string = match self.language.docs {
+                Docs::Docstring => docstring(node),
+                Docs::Attribute { inside, .. } if kind == SymbolKind::Module => self.string_inside(node, inside),
+                _ => None,
+            };
+            comment = string.map(Comment::of_string).or(comment);
+            let read = |comment: Comment| {
+                let text = self.text.get(comment.bytes.0..comment.bytes.1)?;
+                Some(if comment.string { docs::string(text) } else { docs::plain(text) })
+            };
+            let doc = comment.and_then(read).unwrap_or_default();
             let comment = comment.filter(|_| !doc.is_empty());
             symbol = u32::try_from(self.out.facts.symbols.len()).ok();
             self.out.facts.symbols.push(SymbolFact {
@@ -358,8 +378,19 @@ impl Reader<'_> {
         clip(line.trim_end_matches(['{', ':', ';', '=', ' ']).trim_end(), SIGNATURE_CHARS)
     }
 
+    /// The string in the body of a definition that documents it; near its beginning, as everybody writes it.
+    fn string_inside<'t>(&self, node: Node<'t>, read: StringOf) -> Option<Node<'t>> {
+        let body = self.language.bodies.iter().find_map(|field| body(node, field))?;
+        children(body).take(NEAR_BEGINNING).find_map(|child| read(child, self.text))
+    }
+
     fn is_attribute(&self, node: Node<'_>) -> bool {
         self.grammar.role(node).attribute
+    }
+
+    /// Where attributes are operators, `@` alone makes one.
+    fn begins_attribute(&self, node: Node<'_>) -> bool {
+        !matches!(self.language.docs, Docs::Attribute { .. }) || self.text[node.start_byte()..].starts_with('@')
     }
 
     /// The node below this one that looks like a call and is none.

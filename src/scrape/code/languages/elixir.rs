@@ -13,9 +13,9 @@ pub(super) const ELIXIR: Language = Language {
     joint: ".",
     defines: &[Define { node: "call", kind: Some(SymbolKind::Function), name: Name::Odd(definition), when: When::Always }],
     wrappers: &[],
-    attributes: &[],
+    attributes: &["unary_operator"],
     comments: &["comment"],
-    docs: Docs::Any,
+    docs: Docs::Attribute { before: doc, inside: moduledoc },
     imports: &[("call", imports)],
     calls: &[("call", Callee::Hides(head)), ("call", Callee::Odd(called)), ("unary_operator", Callee::Hides(attribute))],
     bodies: &["do_block"],
@@ -25,6 +25,8 @@ pub(super) const ELIXIR: Language = Language {
 const MODULES: &[&str] = &["defmodule", "defprotocol", "defimpl"];
 const FUNCTIONS: &[&str] = &["def", "defp", "defdelegate", "defguard", "defguardp"];
 const MACROS: &[&str] = &["defmacro", "defmacrop"];
+/// What attributes say of functions and types.
+const SPECS: &[&str] = &["spec", "callback", "macrocallback", "type", "typep", "opaque"];
 const IMPORTS: &[&str] = &["alias", "import", "require", "use"];
 /// Forms of the language that look like calls.
 const FORMS: &[&str] = &[
@@ -75,16 +77,33 @@ fn called(node: Node<'_>, text: &str) -> Option<(String, String)> {
     (!receiver.is_empty() || !known).then_some((receiver, name))
 }
 
-/// What a definition defines (`def add(line)`, `def add(line) when ...`), which looks like a call of it.
+/// What a definition defines (`def add(line)`, `def add(line) when ...`, `@spec add(map) :: map`), which looks like a call of it.
 fn head<'t>(node: Node<'t>, text: &str) -> Option<Node<'t>> {
     let target = text_of(node.child_by_field_name("target")?, text);
-    let defines = FUNCTIONS.contains(&target) || MACROS.contains(&target);
+    let defines = [FUNCTIONS, MACROS, SPECS].iter().any(|words| words.contains(&target));
     defines.then(|| first_argument(node)).flatten().map(leftmost)
 }
 
 /// The name of an attribute, which looks like a call of it: `@limit 100`.
 fn attribute<'t>(node: Node<'t>, text: &str) -> Option<Node<'t>> {
     text_of(node, text).starts_with('@').then(|| node.child_by_field_name("operand")).flatten().map(leftmost)
+}
+
+/// `@doc "Adds a line."`
+fn doc<'t>(node: Node<'t>, text: &str) -> Option<Node<'t>> {
+    string_of(node, text, "doc")
+}
+
+/// `@moduledoc "Carts."`
+fn moduledoc<'t>(node: Node<'t>, text: &str) -> Option<Node<'t>> {
+    string_of(node, text, "moduledoc")
+}
+
+/// The string or sigil (`~S`) of an attribute of this name; `@doc false` and `@doc since: "1.0"` have none.
+fn string_of<'t>(node: Node<'t>, text: &str, name: &str) -> Option<Node<'t>> {
+    let call = (node.kind() == "unary_operator").then(|| attribute(node, text)).flatten()?;
+    let is_named = call.child_by_field_name("target").is_some_and(|target| text_of(target, text) == name);
+    is_named.then(|| first_argument(call)).flatten().filter(|value| matches!(value.kind(), "string" | "sigil"))
 }
 
 /// What stands before an operator, such as `when`.

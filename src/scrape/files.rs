@@ -47,10 +47,15 @@ struct Work<'a> {
     stamp: Option<Stamp>,
 }
 
+/// What a stamp says after the way of reading if its file gave no source; why not follows, or nothing if it has no text.
+const PASSED: &str = " passed over: ";
+
 /// What became of it.
 enum Read {
     Source(Box<Text>),
     Empty,
+    /// It says so itself.
+    Made(&'static str),
     LeftOut(String),
     Unreadable(String),
     /// What read it panicked.
@@ -72,9 +77,12 @@ pub(super) fn scrape(found: &Found, store: &mut Store, options: &Options, report
     let known = store.known(KEY)?;
     let mut present: BTreeSet<&str> = BTreeSet::new();
     let mut work: Vec<Work<'_>> = Vec::new();
+    let passed = store.passed_over(KEY)?;
+    let mut passed_now: Vec<(String, Stamp)> = Vec::new();
     job.progress.begin("reading files", Some(found.files.len() as u64), "files");
     for (path, candidate) in &found.files {
-        let before = known.get(&format!("{KEY}{path}"));
+        let key = format!("{KEY}{path}");
+        let before = known.get(&key);
         let stamp = stamp(candidate);
         if let (Some(before), Some(stamp), false) = (before, &stamp, options.full)
             && before.stamp.as_ref() == Some(stamp)
@@ -84,11 +92,22 @@ pub(super) fn scrape(found: &Found, store: &mut Store, options: &Options, report
             present.insert(path);
             report.tally_mut(before.kind).unchanged += 1;
             job.progress.advance(1);
+        } else if let (Some(before), Some(stamp), false) = (passed.get(&key), &stamp, options.full)
+            && let Some(reason) = before.reader.strip_prefix(stamp.reader.as_str()).and_then(|rest| rest.strip_prefix(PASSED))
+            && (before.size, before.modified) == (stamp.size, stamp.modified)
+            && stamp.size <= limit(candidate.format, options)
+        {
+            job.check()?;
+            match reason {
+                "" => report.empty_files += 1,
+                reason => report.left_out.push(LeftOut { path: path.clone(), reason: reason.to_owned() }),
+            }
+            job.progress.advance(1);
         } else {
             work.push(Work { path, candidate, stamp });
         }
     }
-    record(&work, &|work| read(work, options, job), store, report, &mut present, job)?;
+    record(&work, &|work| read(work, options, job), store, report, &mut present, &mut passed_now, job)?;
     job.progress.end("");
 
     job.check()?;
@@ -103,7 +122,9 @@ pub(super) fn scrape(found: &Found, store: &mut Store, options: &Options, report
     for (_, known) in gone {
         report.tally_mut(known.kind).removed += 1;
     }
-    Ok(())
+    // After the removals, which take the stamps along.
+    let forgotten: Vec<&String> = passed.keys().filter(|key| !found.files.contains_key(&key[KEY.len()..])).collect();
+    store.pass_over(&passed_now, &forgotten)
 }
 
 /// Reads what there is to read and records it. What was read before an interruption is kept.
@@ -113,6 +134,7 @@ fn record<'a>(
     store: &mut Store,
     report: &mut Report,
     present: &mut BTreeSet<&'a str>,
+    passed: &mut Vec<(String, Stamp)>,
     job: Job<'_>,
 ) -> Result<()> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -157,7 +179,14 @@ fn record<'a>(
                         report.notes.extend(kept);
                         pending.put(source, stamp, report)?;
                     }
-                    Read::Empty => report.empty_files += 1,
+                    Read::Empty => {
+                        report.empty_files += 1;
+                        passed.extend(passed_over(work, ""));
+                    }
+                    Read::Made(reason) => {
+                        leave_out(reason.to_owned());
+                        passed.extend(passed_over(work, reason));
+                    }
                     Read::LeftOut(reason) => leave_out(reason),
                     Read::Unreadable(reason) => {
                         // What cannot be read now may well be as it was: nothing is forgotten.
@@ -209,7 +238,7 @@ fn read(work: &Work<'_>, options: &Options, job: Job<'_>) -> Read {
     match read::read(&candidate.path, limit(candidate.format, options)) {
         Outcome::Text { text, hash } => {
             if let Some(why) = Some(candidate.format).filter(|format| *format == Format::Code).and_then(|_| code::made_by(&text)) {
-                return Read::LeftOut(why.to_owned());
+                return Read::Made(why);
             }
             match source(work.path, candidate, &text, hash, job) {
                 Some((source, parsed, more)) => {
@@ -236,6 +265,13 @@ fn limit(format: Format, options: &Options) -> u64 {
 fn stamp(candidate: &Candidate) -> Option<Stamp> {
     let (size, modified) = read::look(&candidate.path)?;
     Some(Stamp { size, modified, reader: format!("{READER}{}", if candidate.listed { " listed" } else { "" }) })
+}
+
+/// What is remembered of a file that gave no source, so that it is not read again.
+fn passed_over(work: &Work<'_>, reason: &str) -> Option<(String, Stamp)> {
+    let stamp = work.stamp.clone().filter(is_settled)?;
+    let reader = format!("{}{PASSED}{reason}", stamp.reader);
+    Some((format!("{KEY}{}", work.path), Stamp { reader, ..stamp }))
 }
 
 /// Whether the file has been as it is for long enough that a later change cannot look the same.
@@ -290,7 +326,8 @@ mod tests {
             Read::Source(Box::new(Text { source, stamp: None, parsed, more }))
         };
         let mut report = Report::default();
-        let error = record(&work, &read, &mut store, &mut report, &mut BTreeSet::new(), Job::silent()).expect_err("a panic");
+        let error =
+            record(&work, &read, &mut store, &mut report, &mut BTreeSet::new(), &mut Vec::new(), Job::silent()).expect_err("a panic");
         assert_eq!((error.kind(), error.place().map(|place| place.path.as_path())), (ErrorKind::Bug, Some(Path::new("20.rs"))));
         assert_eq!((report.code.added, store.chunks().expect("chunks").len()), (20, 20));
     }

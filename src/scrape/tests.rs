@@ -650,6 +650,38 @@ fn other_peoples_code_and_generated_files_are_left_out_unless_named() {
     assert!(reason(&report, "node_modules/").contains("other people") && reason(&report, "web/vendor/").is_empty());
 }
 
+/// Empty, blank and generated files are looked at once, as all others: their bytes are not read again while they look as they did.
+#[test]
+fn what_gives_no_source_is_not_read_again() {
+    let project = Project::new();
+    project.write("empty.rs", "");
+    project.write("blank.md", " \n\n");
+    project.write("made.rs", "// @generated\nfn a() {}\n");
+    project.write("b.rs", "fn b() {}\n");
+    project.age();
+    let mut store = project.store();
+    let first = run(&project, &mut store, &Options::default());
+    assert_eq!((first.code.added, first.empty_files, reason(&first, "made.rs").contains("generated")), (1, 2, true), "{first:?}");
+    // Other bytes that look the same are not seen: so nobody read them.
+    for path in ["empty.rs", "blank.md", "made.rs"] {
+        let before = std::fs::metadata(project.root().join(path)).expect("a file");
+        let path = project.write(path, &"fn changed_behind_our_back() {}\n".repeat(9)[..before.len() as usize]);
+        let file = std::fs::OpenOptions::new().write(true).open(path).expect("opens");
+        file.set_modified(before.modified().expect("a time")).expect("aged");
+    }
+    let again = run(&project, &mut store, &Options::default());
+    assert_eq!((again.events, again.empty_files, &again.left_out), (0, 2, &first.left_out));
+    // With another look they are read, and what was empty is a source; one that became empty is none.
+    project.write("empty.rs", "fn no_longer() {}\n");
+    project.write("b.rs", "");
+    let third = run(&project, &mut store, &Options::default());
+    assert_eq!(paths(&store, Kind::Code), ["empty.rs"]);
+    assert_eq!((third.code.added, third.code.removed, third.empty_files), (1, 1, 2), "{third:?}");
+    project.remove("blank.md");
+    assert_eq!(run(&project, &mut store, &Options::default()).empty_files, 1);
+    assert!(!store.passed_over("file:").expect("stamps").contains_key("file:blank.md"));
+}
+
 #[test]
 fn source_files_give_symbols_and_calls_that_follow_them() {
     let project = Project::new();

@@ -78,6 +78,32 @@ impl Store {
         Ok(known)
     }
 
+    /// The stamps of what is no source although it was looked at, such as empty files, by key. A cache, as all stamps are.
+    pub fn passed_over(&self, prefix: &str) -> Result<BTreeMap<String, Stamp>> {
+        let found = self.connection.prepare_cached(
+            "SELECT source, size, modified, reader FROM file_stamps
+             WHERE substr(source, 1, length(?1)) = ?1 AND source NOT IN (SELECT key FROM sources)",
+        );
+        let found = found.and_then(|mut statement| {
+            let stamp = |row: &rusqlite::Row<'_>| {
+                Ok((row.get(0)?, Stamp { size: row.get::<_, i64>(1)? as u64, modified: row.get(2)?, reader: row.get(3)? }))
+            };
+            statement.query_map([prefix], stamp)?.collect()
+        });
+        found.map_err(|e| self.explain("read", e))
+    }
+
+    /// Remembers how files look that are no sources, and forgets those that are gone.
+    pub fn pass_over(&mut self, stamps: &[(String, Stamp)], gone: &[&String]) -> Result<()> {
+        if stamps.is_empty() && gone.is_empty() {
+            return Ok(());
+        }
+        self.write(|write| {
+            gone.iter().try_for_each(|key| write.execute("DELETE FROM file_stamps WHERE source = ?1", [key]))?;
+            stamps.iter().try_for_each(|(key, stamp)| write.stamp(key, stamp))
+        })
+    }
+
     /// A remembered word of a room, such as the head that was scraped last. A cache: it may be lost.
     pub fn state(&self, key: &str) -> Result<Option<String>> {
         self.connection

@@ -3,8 +3,8 @@
 //! - Which languages have a grammar is in [`languages`]: a table of node kinds for each, and nothing else that knows the language.
 //! - A chunk is a function, a class or an `impl` block with its doc comment; small neighbours are joined, long ones are cut. Its title is the
 //!   path and the names around it: `src/a.rs > impl Foo > bar`.
-//! - A file of more than [`PARSE_BYTES`], one that takes more than [`PARSE_STEPS`] of the parser, and one of which the grammar does not
-//!   understand more than [`MAX_ERROR_SHARE`] are cut at blank lines and give no facts: the same bytes always do. So is, on a machine that is
+//! - A file of more than [`PARSE_BYTES`], one that takes more than [`PARSE_STEPS`] or [`PARSE_READS`] of the parser, and one of which the
+//!   grammar does not understand more than [`MAX_ERROR_SHARE`] are cut at blank lines and give no facts: the same bytes always do. So is, on a machine that is
 //!   stuck, one that takes longer than [`PARSE_TIME`]; that says nothing of the file, which is told and read again by the next scrape.
 //! - Of one file at most [`MAX_SYMBOLS`] symbols, [`MAX_IMPORTS`] imports and [`MAX_CALLS`] calls are kept, the first ones; that there are more
 //!   is told.
@@ -33,10 +33,18 @@ pub(super) use made::made_by;
 pub const CODE_CHARS: usize = 1_500;
 /// A larger source file is not parsed, in bytes.
 pub const PARSE_BYTES: usize = 1 << 20;
-/// A parse of more steps is given up. A step is a hundred operations of the parser; counted, and not timed, so that the same bytes give the
-/// same pieces on every machine and under any load.
-pub const PARSE_STEPS: u64 = 200_000;
-/// The last resort against what steps do not count. Many times what [`PARSE_STEPS`] take.
+/// A parse of more steps is given up, and one of a short text after fewer ([`SHORT_STEPS`]). A step is a hundred operations of the parser; counted, and not timed, so that the same bytes give the
+/// same pieces on every machine and under any load. A megabyte of usual source takes 15,000 of them, in a fifth of a second.
+pub const PARSE_STEPS: u64 = 50_000;
+/// Steps that a text of any length may take; each [`BYTES_OF_STEP`] bytes may take one more. Usual source takes one for a hundred bytes, and what takes
+/// many more is no source: the parser is lost between many readings, of which each costs more than the one before.
+pub const SHORT_STEPS: u64 = 200;
+/// See [`SHORT_STEPS`].
+pub const BYTES_OF_STEP: u64 = 8;
+/// So is one that reads the text in more portions of a kilobyte: some grammars look for the end of an expression, or of the text, from every
+/// token on, which steps do not count. A megabyte of usual source takes 2,000 of them, and this many some two seconds.
+pub const PARSE_READS: u64 = 500_000;
+/// The last resort against what neither counts. Many times what the two take.
 pub const PARSE_TIME: Duration = Duration::from_secs(60);
 /// The part of a file's bytes that the grammar may not understand.
 pub const MAX_ERROR_SHARE: f64 = 0.3;

@@ -1,5 +1,6 @@
 //! The parser, within its limits of size, steps and time.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -9,8 +10,11 @@ use tree_sitter::{Node, ParseOptions, ParseState, Parser};
 use super::language::Language;
 use super::languages::LANGUAGES;
 use super::outline::{self, Outline};
-use super::{MAX_ERROR_SHARE, PARSE_BYTES, PARSE_STEPS, Parsed};
+use super::{BYTES_OF_STEP, MAX_ERROR_SHARE, PARSE_BYTES, PARSE_READS, PARSE_STEPS, Parsed, SHORT_STEPS};
 use crate::progress::Job;
+
+/// Bytes that the parser is given at a time, so that what it reads again and again can be counted.
+const PORTION: usize = 1_024;
 
 /// What the nodes of a kind mean. The numbers are indices into the tables of the language, of the first entry of that kind.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,18 +81,25 @@ pub(super) fn outline(language: &'static Language, text: &str, time: Duration, j
     parser.set_language(&grammar.loaded).map_err(|_| Parsed::No)?;
     let begun = Instant::now();
     let late = || begun.elapsed() > time || job.check().is_err();
-    let mut steps = 0;
+    let (steps, reads) = (Cell::new(0), Cell::new(0));
+    let most = PARSE_STEPS.min(SHORT_STEPS + text.len() as u64 / BYTES_OF_STEP);
+    let is_over = || steps.get() > most || reads.get() > PARSE_READS;
     let mut go_on = |_: &ParseState| {
-        steps += 1;
-        if steps > PARSE_STEPS || late() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        steps.set(steps.get() + 1);
+        if is_over() || late() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let bytes = text.as_bytes();
-    let tree = parser.parse_with_options(
-        &mut |at, _| bytes.get(at..).unwrap_or_default(),
-        None,
-        Some(ParseOptions::new().progress_callback(&mut go_on)),
-    );
-    let tree = tree.ok_or(if steps > PARSE_STEPS { Parsed::No } else { Parsed::Late })?;
+    let mut read = |at: usize, _| {
+        reads.set(reads.get() + 1);
+        // Nothing more to read ends a loop within the grammar, too.
+        let end = if is_over() { at } else { bytes.len().min(at + PORTION) };
+        bytes.get(at..end).unwrap_or_default()
+    };
+    let tree = parser.parse_with_options(&mut read, None, Some(ParseOptions::new().progress_callback(&mut go_on)));
+    if is_over() {
+        return Err(Parsed::No);
+    }
+    let tree = tree.ok_or(Parsed::Late)?;
     let outline = outline::read(&tree, grammar, text, &late).ok_or(Parsed::Late)?;
     let share = outline.error_bytes as f64 / text.len().max(1) as f64;
     if share > MAX_ERROR_SHARE { Err(Parsed::No) } else { Ok(outline) }

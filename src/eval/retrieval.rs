@@ -18,8 +18,8 @@ use crate::error::{Error, Result};
 use crate::fs;
 use crate::metrics;
 use crate::progress::Job;
-use crate::search::fusion::{By, RankedList, Scale, fuse};
 pub use crate::search::FUSED_DEPTH;
+use crate::search::fusion::{By, RankedList, Scale, fuse};
 use crate::search::{Mode, Weights};
 
 /// The cut of nDCG, MRR and recall, and the deeper one of recall.

@@ -5,8 +5,8 @@
 //! resemblance and containment of documents", 1997). The sets are compared exactly, among the results of one search only: there are too
 //! few of them for sketches to pay.
 
-use std::collections::{BTreeSet, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use super::lexical::is_word_character;
 
@@ -23,12 +23,13 @@ const MAX_WORDS: usize = 4000;
 /// The texts that were kept so far, in the order in which they came.
 #[derive(Default)]
 pub(super) struct Fold {
-    /// The number of shingles of each kept text.
-    sizes: Vec<usize>,
-    /// Which kept texts have a shingle.
-    having: HashMap<u64, Vec<u32>>,
+    /// The shingles of each kept text, rising; none of one that has too few.
+    shingles: Vec<Vec<u64>>,
+    /// Which kept texts have a shingle among their first. Two sets that share so much as [`NEAR`] share one of those (Chaudhuri, Ganti and
+    /// Kaushik, "A primitive operator for similarity joins in data cleaning", 2006), so that the others need not be looked up.
+    first: HashMap<u64, Vec<u32>, BuildHasherDefault<Hashed>>,
     /// The kept text that is equal but for its spaces.
-    same: HashMap<u64, u32>,
+    same: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
 }
 
 /// What became of a text.
@@ -48,54 +49,116 @@ pub(super) enum Folded {
 impl Fold {
     /// Folds a text into the kept one that it agrees with most, or keeps it.
     pub fn add(&mut self, text: &str) -> Folded {
-        let whole = hash(text.split_whitespace());
+        let whole = text.split_whitespace().fold(0, |hash, word| joined(hash, hash_of(word)));
         if let Some(&kept) = self.same.get(&whole) {
             return Folded::Into { kept: kept as usize, agreement: 1.0 };
         }
-        let words = words(text);
-        let shingles: BTreeSet<u64> = words.windows(SHINGLE_WORDS).map(|words| hash(words.iter())).collect();
-        let mut shared: HashMap<u32, usize> = HashMap::new();
-        if shingles.len() >= MIN_SHINGLES {
-            for kept in shingles.iter().flat_map(|shingle| self.having.get(shingle).into_iter().flatten()) {
-                *shared.entry(*kept).or_default() += 1;
-            }
-        }
-        let agreement = |(kept, shared): (u32, usize)| {
-            let union = shingles.len() + self.sizes[kept as usize] - shared;
-            (shared as f64 / union as f64, kept)
+        let shingles = shingles(text);
+        let first = &shingles[..first_ones(shingles.len())];
+        let mut near: Vec<u32> = first.iter().filter_map(|shingle| self.first.get(shingle)).flatten().copied().collect();
+        near.sort_unstable();
+        near.dedup();
+        let agreement = |kept: u32| {
+            let other = &self.shingles[kept as usize];
+            let shared = shared(&shingles, other);
+            (shared as f64 / (shingles.len() + other.len() - shared) as f64, kept)
         };
         // Of two that agree as much the earlier one, which is the better result.
-        let nearest = shared.into_iter().map(agreement).max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
+        let nearest = near.into_iter().map(agreement).max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
         if let Some((agreement, kept)) = nearest.filter(|(agreement, _)| *agreement >= NEAR) {
             return Folded::Into { kept: kept as usize, agreement };
         }
-        let number = self.sizes.len() as u32;
-        self.sizes.push(shingles.len());
-        if shingles.len() >= MIN_SHINGLES {
-            for shingle in shingles {
-                self.having.entry(shingle).or_default().push(number);
-            }
+        let number = self.shingles.len() as u32;
+        for shingle in first {
+            self.first.entry(*shingle).or_default().push(number);
         }
+        self.shingles.push(shingles);
         self.same.insert(whole, number);
         Folded::Kept(number as usize)
     }
 }
 
-/// The words of a text in lower case.
-fn words(text: &str) -> Vec<String> {
-    text.split(|c| !is_word_character(c)).filter(|word| !word.is_empty()).take(MAX_WORDS).map(str::to_lowercase).collect()
+/// How many of so many shingles are looked up: all but those that two texts which agree must share, and one of these.
+fn first_ones(shingles: usize) -> usize {
+    // What is left of a sum of binary fractions must not cost one.
+    let least = (shingles as f64 * NEAR - 1e-9).ceil() as usize;
+    (shingles - least + 1).min(shingles)
 }
 
-/// Of the words in their order; each ends with a byte that no text holds.
-fn hash(words: impl Iterator<Item = impl AsRef<str>>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    words.for_each(|word| word.as_ref().hash(&mut hasher));
-    hasher.finish()
+/// How many numbers two rising lists share.
+fn shared(a: &[u64], b: &[u64]) -> usize {
+    let (mut at, mut of, mut count) = (0, 0, 0);
+    while let (Some(x), Some(y)) = (a.get(at), b.get(of)) {
+        count += usize::from(x == y);
+        at += usize::from(x <= y);
+        of += usize::from(y <= x);
+    }
+    count
+}
+
+/// The hashes of the shingles of a text, rising, each once; none if they are too few.
+fn shingles(text: &str) -> Vec<u64> {
+    let words = text.split(|c| !is_word_character(c)).filter(|word| !word.is_empty()).take(MAX_WORDS);
+    let words: Vec<u64> = words.map(|word| if word.is_ascii() { hash_of_ascii(word) } else { hash_of(&word.to_lowercase()) }).collect();
+    let mut shingles: Vec<u64> = words.windows(SHINGLE_WORDS).map(|words| words.iter().fold(0, |hash, word| joined(hash, *word))).collect();
+    shingles.sort_unstable();
+    shingles.dedup();
+    if shingles.len() < MIN_SHINGLES {
+        shingles.clear();
+    }
+    shingles
+}
+
+/// FNV-1a: words are short, and a search looks at some hundred thousand.
+fn hash_of(word: &str) -> u64 {
+    fnv(word.bytes())
+}
+
+/// As of the word in lower case.
+fn hash_of_ascii(word: &str) -> u64 {
+    fnv(word.bytes().map(|byte| byte.to_ascii_lowercase()))
+}
+
+fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// The hash of a sequence and of what follows it, with every bit of both in every bit (the finalizer of SplitMix64).
+fn joined(before: u64, next: u64) -> u64 {
+    let mut hash = before.rotate_left(23).wrapping_add(next).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
+}
+
+/// Hashes what is a hash: it stays as it is.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, byte| joined(hash, u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    /// The words of a text in lower case.
+    fn words(text: &str) -> Vec<String> {
+        text.split(|c| !is_word_character(c)).filter(|word| !word.is_empty()).take(MAX_WORDS).map(str::to_lowercase).collect()
+    }
 
     fn sentence(words: std::ops::Range<usize>) -> String {
         words.map(|word| format!("word{word}")).collect::<Vec<_>>().join(" ")

@@ -43,6 +43,10 @@ pub const MAX_DEPTH: usize = 20_000;
 /// Where a filter lets no more chunks pass than this, the question is compared with each of them: the top of a list that others fill would
 /// hold few of them or none. As many as an index of vectors compares whole.
 pub const FILTERED_EXACT: usize = EXACT_LIMIT;
+/// So many of the first that were found are looked at for what says the same, however few are shown: their texts are read.
+const FOLDED_DEPTH: usize = 500;
+/// Texts that are read at a time.
+const TEXTS: usize = 50;
 /// The most results of one search.
 pub const MAX_LIMIT: usize = 1000;
 /// Folded results that are named; [`Hit::duplicates`] counts all of them.
@@ -275,7 +279,7 @@ pub fn search(
         let exhausted = lists.iter().all(|list| list.exhausted) || depth >= MAX_DEPTH;
         let lists: Vec<RankedList> = lists.into_iter().map(|list| list.ranked).collect();
         let asked = lists.iter().map(Asked::of).collect();
-        let found = Found::new(store, lists, weights.by, options)?;
+        let found = Found::new(store, lists, weights.by, options, wanted)?;
         if found.results.len() >= wanted || exhausted {
             break (found, asked);
         }
@@ -413,7 +417,7 @@ fn nearest_allowed(index: &dyn VectorIndex, query: &[f32], depth: usize, allowed
 struct Found {
     /// Best first.
     results: Vec<Candidate>,
-    /// By id: every result's, and those of what is folded.
+    /// By id: every result's.
     chunks: BTreeMap<u64, Chunk>,
 }
 
@@ -426,18 +430,30 @@ struct Candidate {
 }
 
 impl Found {
-    fn new(store: &Store, mut lists: Vec<RankedList>, by: By, options: &Options) -> Result<Found> {
+    /// The first `wanted` results, if there are so many. Of what nobody is shown or folds no text is read.
+    fn new(store: &Store, mut lists: Vec<RankedList>, by: By, options: &Options, wanted: usize) -> Result<Found> {
         let mut ids: Vec<u64> = lists.iter().flat_map(|list| list.items.iter().map(|(id, _)| *id)).collect();
         ids.sort_unstable();
         ids.dedup();
         ids.retain(|id| !options.without.contains(id));
-        let chunks: BTreeMap<u64, Chunk> = store.chunks_by_id(&ids)?.into_iter().map(|chunk| (chunk.id, chunk)).collect();
+        let present = store.present(&ids)?;
         for list in &mut lists {
-            list.items.retain(|(id, _)| chunks.contains_key(id));
+            list.items.retain(|(id, _)| present.contains(id));
         }
+        let all = fuse(&lists, by);
+        let mut chunks: BTreeMap<u64, Chunk> = BTreeMap::new();
         let mut results: Vec<Candidate> = Vec::new();
         let mut fold = Fold::default();
-        for mut fused in fuse(&lists, by) {
+        let folded = if options.fold { FOLDED_DEPTH } else { 0 };
+        let order: Vec<u64> = all.iter().map(|fused| fused.id).collect();
+        for (at, mut fused) in all.into_iter().enumerate() {
+            if at >= folded && results.len() >= wanted {
+                break;
+            }
+            if at % TEXTS == 0 {
+                let next = &order[at..order.len().min(at + TEXTS)];
+                chunks.extend(store.chunks_by_id(next)?.into_iter().map(|chunk| (chunk.id, chunk)));
+            }
             let Some(chunk) = chunks.get(&fused.id) else { continue };
             if let [only] = fused.explain.as_slice()
                 && options.mode != Mode::Hybrid

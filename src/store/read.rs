@@ -1,5 +1,7 @@
 //! Reading the derived tables.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 
@@ -84,6 +86,20 @@ impl Store {
             }
         }
         Ok(chunks)
+    }
+
+    /// Those of these ids that are of current chunks, without reading the chunks.
+    pub fn present(&self, ids: &[u64]) -> Result<BTreeSet<u64>> {
+        let fail = |e| self.explain("read", e);
+        let mut statement = self.connection.prepare_cached("SELECT 1 FROM chunks WHERE id = ?1").map_err(fail)?;
+        let mut present = BTreeSet::new();
+        for &id in ids {
+            let Ok(known) = i64::try_from(id) else { continue };
+            if statement.exists([known]).map_err(fail)? {
+                present.insert(id);
+            }
+        }
+        Ok(present)
     }
 
     /// The current chunks of a source (`file:PATH`, `commit:HASH`), in the order of their lines; none if there is no such source.

@@ -58,6 +58,30 @@ pub use headings::{CHUNK_CHARS, HEADING_CHARS};
 pub use read::BINARY_BYTES;
 pub use walk::VENDORED;
 
+/// Reads a text as a source file of this name and keeps nothing of it: what stands before a stranger's source, for those who test it.
+///
+/// # Errors
+/// [`ErrorKind::Bug`](crate::error::ErrorKind::Bug) if what came of it breaks a promise: pieces that name other lines than they have, facts
+/// beyond their limits.
+pub fn check_source(path: &str, text: &str) -> Result<()> {
+    let lines = pieces::lines(text);
+    let cut = code::cut(text, &lines, path, Job::silent());
+    let lines_hold = cut.pieces.iter().all(|piece| {
+        let named = piece.end_line as usize + 1 - piece.line as usize;
+        piece.line >= 1 && piece.end_line as usize <= lines.len() && piece.text.lines().count() == named
+    });
+    let facts_hold = cut.facts.is_none_or(|facts| {
+        let few = facts.symbols.len() <= MAX_SYMBOLS && facts.imports.len() <= MAX_IMPORTS && facts.calls.len() <= MAX_CALLS;
+        let short = facts.imports.iter().all(|import| import.target.len() <= TARGET_BYTES);
+        few && short
+            && facts.symbols.iter().all(|symbol| symbol.qualified.chars().count() <= QUALIFIED_CHARS && symbol.line <= symbol.end_line)
+    });
+    match lines_hold && facts_hold {
+        true => Ok(()),
+        false => Err(Error::bug("what a source file came to breaks a promise").at(path)),
+    }
+}
+
 /// The largest file that is read unless the options say otherwise, in bytes.
 pub const MAX_FILE_BYTES: u64 = 2 << 20;
 

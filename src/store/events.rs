@@ -342,7 +342,7 @@ impl Write<'_> {
 }
 
 /// The id of an event: lower-case hexadecimal SHA-256 over its parts, each after its length. The time is no part of it.
-fn event_id(kind: &str, source: &str, parent: Option<&str>, payload: &str) -> String {
+pub(super) fn event_id(kind: &str, source: &str, parent: Option<&str>, payload: &str) -> String {
     let parts = [kind, source, parent.unwrap_or_default(), payload];
     let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum());
     for part in parts {

@@ -374,6 +374,74 @@ fn what_is_no_database_of_ours_is_refused_and_left_as_it_is() {
     assert!(error.hint_text().is_some_and(|hint| hint.contains("patina scrape")));
 }
 
+/// A database that Patina wrote before it knew symbols and calls is brought up to date, and what is in it stays.
+#[test]
+fn a_database_of_format_1_is_migrated() {
+    let place = Place::new();
+    crate::fs::create_folder(place.path().parent().expect("a folder")).expect("created");
+    let mut old = file("src/a.rs", &["fn alpha() { beta() }"]);
+    old.content.kind = Kind::Code;
+    let payload = serde_json::to_string(&old.content).expect("JSON");
+    let event = super::events::event_id("source.set", &old.key, None, &payload);
+    let hash = super::text_hash(&old.content.pieces[0].title, &old.content.pieces[0].text);
+    let connection = rusqlite::Connection::open(place.path()).expect("a file");
+    connection.execute_batch(include_str!("schema.sql")).expect("format 1");
+    connection.pragma_update(None, "application_id", 0x50_74_6e_61).expect("ours");
+    connection.pragma_update(None, "user_version", 1).expect("format 1");
+    let piece = &old.content.pieces[0];
+    for (sql, values) in [
+        (
+            "INSERT INTO events (id, kind, source, payload, recorded_at) VALUES (?1, 'source.set', ?2, ?3, '2026-01-01T00:00:00Z')",
+            [&event, &old.key, &payload],
+        ),
+        (
+            "INSERT INTO sources (key, kind, path, hash, event) VALUES (?2, 'code', 'src/a.rs', ?3, ?1)",
+            [&event, &old.key, &old.content.hash],
+        ),
+        (
+            "INSERT INTO chunks (id, source, text_hash, kind, path, line, end_line, title, text, identifiers)
+             VALUES (7, ?1, x'00', 'code', 'src/a.rs', 1, 1, ?2, ?3, '')",
+            [&old.key, &piece.title, &piece.text],
+        ),
+    ] {
+        connection.execute(sql, values).expect(sql);
+    }
+    connection.execute("UPDATE chunks SET text_hash = ?1", [hash.as_slice()]).expect("the hash");
+    connection.execute("INSERT INTO file_stamps VALUES (?1, 5, 6, '1')", [&old.key]).expect("a stamp");
+    drop(connection);
+
+    let mut store = Store::open_existing(&place.path()).expect("migrated by a command that only reads, too");
+    assert_eq!(store.connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).expect("format"), FORMAT);
+    let chunks = store.chunks().expect("chunks");
+    assert_eq!((chunks.len(), chunks[0].text.as_str()), (1, "fn alpha() { beta() }"));
+    assert_eq!(store.lexical("alpha", 9).expect("search").len(), 1);
+    assert!(store.symbols().expect("symbols").is_empty() && store.calls().expect("calls").is_empty());
+    // The events of format 1 are events still.
+    store.rebuild(Job::silent()).expect("rebuilt");
+    assert_eq!(store.chunks().expect("chunks").len(), 1);
+    // The stamp is of a way of reading that knew no symbols, so the next scrape reads the file again.
+    assert_eq!(store.known("file:").expect("known")[&old.key].stamp.as_ref().map(|stamp| stamp.reader.as_str()), Some("1"));
+    let fact = |name: &str| SymbolFact {
+        kind: SymbolKind::Function,
+        name: name.to_owned(),
+        qualified: name.to_owned(),
+        signature: String::new(),
+        doc: String::new(),
+        line: 1,
+        end_line: 1,
+        doc_line: 0,
+        doc_end_line: 0,
+    };
+    let mut now = old.clone();
+    now.content.code = Some(CodeFacts { language: "rust".into(), symbols: vec![fact("alpha")], ..CodeFacts::default() });
+    put(&mut store, &now);
+    assert_eq!(store.symbols().expect("symbols").len(), 1);
+    let before = dump_derived(&store);
+    store.rebuild(Job::silent()).expect("rebuilt");
+    assert_eq!(dump_derived(&store), before);
+    assert_eq!(store.counts().expect("counts").events, 2);
+}
+
 #[test]
 fn a_truncated_database_is_corrupt() {
     let place = Place::new();

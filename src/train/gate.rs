@@ -37,8 +37,8 @@ pub const MIN_TEST_GROUPS: usize = 8;
 pub const NOT_WORSE_MARGIN: f64 = 0.01;
 /// Where raw vectors find less (nDCG@10), one point is much of it, and nothing is within a point of nothing.
 pub const MIN_RAW_NDCG: f64 = 10.0 * NOT_WORSE_MARGIN;
-/// How deep each list is read that is fused, as search reads them.
-pub const FUSED_DEPTH: usize = 100;
+/// How deep each list is read that is fused: as deep as search fuses.
+pub const FUSED_DEPTH: usize = 500;
 /// More queries than this make no interval narrower that matters, and each is asked of BM25 too, which takes some milliseconds; every n-th
 /// is taken then.
 const MAX_TEST_QUERIES: usize = 1000;

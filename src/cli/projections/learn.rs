@@ -16,6 +16,9 @@ use crate::train::{
     train,
 };
 
+// The gate's room comes before that of search and cannot ask it.
+const _: () = assert!(crate::train::FUSED_DEPTH == crate::search::FUSED_DEPTH, "the gate fuses as deep as search does");
+
 /// How many times deeper words are searched than chunks per candidate ask for, before all that match are looked through.
 const DEEPER: usize = 2;
 

@@ -431,6 +431,7 @@ fn a_database_of_format_1_is_migrated() {
         end_line: 1,
         doc_line: 0,
         doc_end_line: 0,
+        declared: false,
     };
     let mut now = old.clone();
     now.content.code = Some(CodeFacts { language: "rust".into(), symbols: vec![fact("alpha")], ..CodeFacts::default() });

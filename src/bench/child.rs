@@ -265,8 +265,8 @@ fn last_words(errors: impl Read + Send + 'static) -> Result<Words> {
 fn ended(status: Option<ExitStatus>, words: &str) -> String {
     let how = status.map_or("the process ended".to_owned(), |status| how(&status));
     // A panic ends with advice on backtraces, and one that cannot unwind with another and a remark: none is the reason.
-    const REMARKS: [&str; 4] = ["note: ", "cannot unwind", "non-unwinding", "skipping backtrace"];
-    let is_reason = |line: &&str| !line.is_empty() && !REMARKS.iter().any(|remark| line.contains(remark));
+    const REMARKS: [&str; 3] = ["cannot unwind", "non-unwinding", "skipping backtrace"];
+    let is_reason = |line: &&str| !line.is_empty() && !line.starts_with("note: ") && !REMARKS.iter().any(|remark| line.contains(remark));
     match words.lines().map(str::trim).rfind(is_reason) {
         Some(last) => format!("{how}: {last}"),
         None => how,

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -194,8 +193,9 @@ fn record<'a>(
                         leave_out(reason);
                     }
                     Read::Panicked => {
-                        pending.flush(report)?;
-                        return Err(Error::bug("the reader of source files panicked").at(Path::new(path)));
+                        // One file must not keep all others from being read, this time and every next time.
+                        present.insert(path);
+                        leave_out("a bug in Patina: its reader panicked".to_owned());
                     }
                 }
                 job.progress.advance(1);
@@ -310,10 +310,9 @@ fn source(path: &str, candidate: &Candidate, text: &str, hash: String, job: Job<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
 
     #[test]
-    fn a_reader_that_panics_is_a_bug_of_ours_in_that_file_and_the_others_are_kept() {
+    fn a_reader_that_panics_is_a_bug_of_ours_in_that_file_and_all_others_are_read() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut store = Store::open(&folder.path().join("patina.db")).expect("a store");
         let paths: Vec<String> = (0..40).map(|n| format!("{n:02}.rs")).collect();
@@ -325,10 +324,11 @@ mod tests {
                 source(work.path, work.candidate, "fn a() {}\n", "hash".to_owned(), Job::silent()).expect("a source");
             Read::Source(Box::new(Text { source, stamp: None, parsed, more }))
         };
-        let mut report = Report::default();
-        let error =
-            record(&work, &read, &mut store, &mut report, &mut BTreeSet::new(), &mut Vec::new(), Job::silent()).expect_err("a panic");
-        assert_eq!((error.kind(), error.place().map(|place| place.path.as_path())), (ErrorKind::Bug, Some(Path::new("20.rs"))));
-        assert_eq!((report.code.added, store.chunks().expect("chunks").len()), (20, 20));
+        let (mut report, mut present) = (Report::default(), BTreeSet::new());
+        record(&work, &read, &mut store, &mut report, &mut present, &mut Vec::new(), Job::silent()).expect("the others");
+        let left_out: Vec<(&str, &str)> = report.left_out.iter().map(|out| (out.path.as_str(), out.reason.as_str())).collect();
+        assert_eq!(left_out, [("20.rs", "a bug in Patina: its reader panicked")]);
+        assert_eq!((report.code.added, store.chunks().expect("chunks").len()), (39, 39));
+        assert!(present.contains("20.rs"), "what is known of it is not forgotten");
     }
 }

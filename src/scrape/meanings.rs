@@ -101,7 +101,7 @@ fn a_method_of_the_super_type_is_not_the_callers_own() {
 #[test]
 fn a_declaration_and_its_definition_in_another_folder_are_one() {
     let (_project, store) = Project::with(&[
-        ("include/proj/foo.h", "int foo(int n);\nint twice(int n);\n"),
+        ("include/proj/foo.h", "int foo(int n);\nint twice(int n);\nstruct foo { int n; };\n"),
         ("src/foo.c", "#include <proj/foo.h>\n\nint bar(int n);\n\nint foo(int n)\n{\n\treturn bar(n);\n}\n"),
         ("src/bar.c", "int bar(int n)\n{\n\treturn n;\n}\n"),
         ("src/main.c", "#include <proj/foo.h>\n\nint main(void)\n{\n\ttwice(1);\n\treturn foo(1);\n}\n"),

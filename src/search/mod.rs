@@ -293,7 +293,7 @@ pub fn search(
     Ok(Answer { hits, retrievers: asked, filter: allowed.map(|allowed| allowed.report), reranked })
 }
 
-/// What each retriever finds for a question, of what the filter lets pass: words, vectors, and the projection if there is one, as [`search`]
+/// What each retriever finds for a question, of what a filter allows: words, vectors, and the projection if there is one, as [`search`]
 /// fuses them. Their weights are for the caller to say.
 ///
 /// # Errors
@@ -303,13 +303,12 @@ pub fn lists(
     base: (&dyn VectorIndex, &[f32]),
     projection: Option<(&str, &dyn VectorIndex, &[f32])>,
     text: &str,
-    filter: &Filter,
+    allowed: Option<&Allowed>,
 ) -> Result<Vec<RankedList>> {
     let weights = Weights { lexical: 1.0, vector: 1.0, projection: 1.0, by: By::Scores };
     let expression = lexical::match_expression(&lexical::terms(text));
-    let allowed = filter.allowed(store)?;
     let retrievers = retrievers(Some(base), projection, expression, Mode::Hybrid, &weights)?;
-    retrievers.iter().map(|retriever| Ok(retriever.list(store, FUSED_DEPTH, allowed.as_ref())?.ranked)).collect()
+    retrievers.iter().map(|retriever| Ok(retriever.list(store, FUSED_DEPTH, allowed)?.ranked)).collect()
 }
 
 impl Asked {
@@ -460,7 +459,8 @@ impl Found {
             {
                 fused.score = only.score;
             }
-            if options.fold
+            // No deeper, whatever is shown: what a result counts as its twins must not depend on that.
+            if at < folded
                 && let Folded::Into { kept, agreement } = fold.add(&chunk.text)
             {
                 let result = &mut results[kept];

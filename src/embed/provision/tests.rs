@@ -481,7 +481,8 @@ fn pip_without_a_thread_is_stopped() {
     let library = elf(62, "the library");
     machine.pin(&wheel_with(&library), &library);
     let id = machine.path("id");
-    let version = format!("echo $$ >{}; exec sleep 60", id.display());
+    let second = machine.path("second");
+    let version = format!("echo $$ >{}; sleep 1; touch {}; exec sleep 60", id.display(), second.display());
     machine.places.pythons = vec![fake_python(&machine, "slow", &version, "exit 0")];
     let error = with_only(0, || install(&Source::Pip, Some(HERE), &machine.places, Job::silent())).expect_err("no thread");
     assert!(error.message().starts_with("a thread cannot be started to read what pip says: "), "{error:?}");
@@ -489,6 +490,8 @@ fn pip_without_a_thread_is_stopped() {
     let id = std::fs::read_to_string(&id).unwrap_or_default();
     let lives = |id: &str| std::process::Command::new("kill").args(["-0", id]).output().is_ok_and(|ran| ran.status.success());
     assert!(id.trim().is_empty() || !lives(id.trim()), "{id}");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert!(!second.exists(), "it went on");
 }
 
 #[test]

@@ -96,6 +96,7 @@ pub fn chooses(group: &str) -> bool {
 pub fn ask(searched: &Searched<'_>, set: &Set, vectors: &[Vec<f32>], job: Job<'_>) -> Result<Vec<Asked>> {
     let mut asked = Vec::with_capacity(set.queries.len());
     let filter = Filter { kinds: set.kinds.clone(), ..Filter::default() };
+    let allowed = filter.allowed(searched.store)?;
     job.progress.begin("weighing", Some(set.queries.len() as u64), "questions");
     for (query, vector) in set.queries.iter().zip(vectors) {
         job.check()?;
@@ -104,7 +105,7 @@ pub fn ask(searched: &Searched<'_>, set: &Set, vectors: &[Vec<f32>], job: Job<'_
             None => None,
         };
         let third = projected.as_ref().map(|(projected, vector)| (projected.name.as_str(), projected.index, vector.as_slice()));
-        let lists = search::lists(searched.store, (searched.base, vector.as_slice()), third, &query.text, &filter)?;
+        let lists = search::lists(searched.store, (searched.base, vector.as_slice()), third, &query.text, allowed.as_ref())?;
         asked.push(one(searched, set, query, lists)?);
         job.progress.advance(1);
     }

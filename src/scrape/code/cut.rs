@@ -10,6 +10,8 @@ use crate::store::Piece;
 const SMALL_CHARS: usize = 500;
 /// What is smaller joins a chunk that has enough too: a line that opens a block, or ends it.
 const CRUMB_CHARS: usize = 120;
+/// And so few lines behind it, blank ones among them: each is kept.
+const CRUMB_LINES: u32 = 20;
 /// A definition may be longer than [`CODE_CHARS`] by a part of this many before it is cut.
 const SLACK: usize = 5;
 /// Names of joined definitions in a title.
@@ -151,6 +153,7 @@ impl<'a> Cutter<'a> {
             && group.names.is_empty()
             && self.before[rows.1] - self.before[from] < CRUMB_CHARS
             && let Some(end) = join(&self.lines[from..rows.1])
+            && end.line.saturating_sub(last.end_line) <= CRUMB_LINES
         {
             // With the blank lines between the two: whoever finds a line of the text counts them.
             last.text.extend((last.end_line..end.line).map(|_| '\n'));

@@ -29,7 +29,8 @@ pub(super) fn ones(symbols: &[&Symbol]) -> Vec<usize> {
         }
     }
     let mut definitions: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
-    for (at, symbol) in symbols.iter().enumerate().filter(|(_, symbol)| !symbol.declared) {
+    // C has structs and functions of one name, and what is declared is a function.
+    for (at, symbol) in symbols.iter().enumerate().filter(|(_, symbol)| !symbol.declared && !is_type(symbol)) {
         let root = groups.root(at);
         let known = definitions.entry((family(&symbol.language), &symbol.qualified)).or_default();
         if known.last() != Some(&root) {

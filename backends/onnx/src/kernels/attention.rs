@@ -292,6 +292,7 @@ mod tests {
             let mut scratch = Scratch { scores: vec![f32::NAN; 6 * 1024], out: vec![f32::NAN; 9], ..Scratch::default() };
             attend(&task, &mut scratch);
             attend_plain(&task, &expected);
+            attend_narrow(&task, &expected);
             compare(&scratch.out[..asked * size], &expected, &what);
         }
     }
@@ -300,6 +301,17 @@ mod tests {
         let mut scratch = Scratch::default();
         attend_head::<Plain>(task, &mut scratch);
         compare(&scratch.out[..task.queries.len() * task.size], expected, "without fused multiply-add");
+    }
+
+    /// What a processor with less than this one's best instructions computes.
+    fn attend_narrow(task: &Task<'_>, expected: &[f64]) {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            let mut scratch = Scratch::default();
+            attend_head::<super::super::lanes::Avx2>(task, &mut scratch);
+            compare(&scratch.out[..task.queries.len() * task.size], expected, "with AVX2");
+        }
+        let _ = (task, expected);
     }
 
     fn compare(found: &[f32], expected: &[f64], what: &str) {

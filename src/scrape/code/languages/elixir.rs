@@ -106,12 +106,14 @@ fn string_of<'t>(node: Node<'t>, text: &str, name: &str) -> Option<Node<'t>> {
     is_named.then(|| first_argument(call)).flatten().filter(|value| matches!(value.kind(), "string" | "sigil"))
 }
 
-/// What stands before an operator, such as `when`.
-fn leftmost(node: Node<'_>) -> Node<'_> {
-    match node.kind() {
-        "binary_operator" => node.child_by_field_name("left").unwrap_or(node),
-        _ => node,
+/// What stands before all operators, such as `::` and `when` after it.
+fn leftmost(mut node: Node<'_>) -> Node<'_> {
+    while node.kind() == "binary_operator"
+        && let Some(left) = node.child_by_field_name("left")
+    {
+        node = left;
     }
+    node
 }
 
 fn imports(node: Node<'_>, text: &str, out: &mut Vec<ImportFact>) {

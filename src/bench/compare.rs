@@ -10,7 +10,7 @@ use crate::recipe::lock::Machine;
 const SIGNIFICANCE: f64 = 0.05;
 
 /// How figures are compared, as the report says it before how many they are.
-pub const TEST: &str = "exact two-sided rank-sum test of the rounds, changed if p < 0.05 (never with fewer than four rounds on each side); \
+pub const TEST: &str = "exact two-sided rank-sum test of the rounds, changed if p < 0.05 (never with three rounds or fewer on each side); \
                         quality: changed if the 95 % intervals do not meet";
 
 /// The most rounds that are advised.

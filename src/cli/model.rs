@@ -220,7 +220,7 @@ fn text(report: &ModelReport, normalized: Option<bool>, style: &Style) -> String
     line("dimensions", report.dimensions.map(|n| n.to_string()));
     line("max tokens", report.max_tokens.map(|n| n.to_string()));
     if let Some(activation) = &report.reranker {
-        line("reranker", Some(format!("scores a question with a text ({activation}): `rerank: {{model: {}}}` in a recipe", report.name)));
+        line("reranker", Some(format!("scores a question with a text ({activation}): `rerank: {{model: {}}}` in a recipe", named(report))));
         line("tokenizer", Some(if report.tokenizer { yes(true) } else { "none: it cannot read texts".to_owned() }));
         return out + &files(report, style);
     }
@@ -230,6 +230,14 @@ fn text(report: &ModelReport, normalized: Option<bool>, style: &Style) -> String
     line("query", Some(prompt(&report.query_prompt.text)));
     line("document", Some(prompt(&report.document_prompt.text)));
     out + &files(report, style)
+}
+
+/// What a recipe finds the model by: a folder that was neither imported nor fetched has no name but its path.
+fn named(report: &ModelReport) -> String {
+    match (&report.source, &report.hub_id, &report.path) {
+        (None, None, Some(path)) => path.display().to_string(),
+        _ => report.name.clone(),
+    }
 }
 
 fn files(report: &ModelReport, style: &Style) -> String {

@@ -216,7 +216,7 @@ fn it_is_shown_and_looked_through_as_what_it_is() {
     let shown = place.run(["model", "show", "--json", "./reranker"]).json();
     assert_eq!((&shown["reranker"], &shown["architecture"], &shown["max_tokens"]), (&json!("sigmoid"), &json!("bert"), &json!(40)));
     let text = place.run(["model", "show", "./reranker"]);
-    assert!(text.success().text().contains("rerank: {model:") && !text.text().contains("pooling"), "{text}");
+    assert!(text.success().text().contains("/reranker}` in a recipe") && !text.text().contains("pooling"), "{text}");
     let alone = place.run(["validate", "--json", "--model", "./reranker"]).json();
     assert_eq!((&alone["model"]["reranker"], &alone["faults"]), (&json!("sigmoid"), &json!([])));
     assert!(alone["weights"]["tensors"].as_u64().unwrap() > 10, "{alone}");

@@ -1,7 +1,8 @@
 //! How fast this machine multiplies matrices in single precision: what a cell's work is held against.
 //!
 //! A multiplication of blocks that lie in the nearest caches, by the widest instructions that the processor has: the ceiling of any library's
-//! multiplication (docs/DESIGN.md has it beside OpenBLAS).
+//! multiplication by fused multiply-adds (docs/DESIGN.md has it beside OpenBLAS). Where linear layers are multiplied in the processor's tiles, which
+//! are faster, theirs is measured too.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Barrier, PoisonError, RwLock};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::bench::result::{Peak, ThreadPeak};
+use crate::embed::select;
 use crate::error::Result;
 use crate::progress::Job;
 use crate::threads::start_in;
@@ -29,6 +31,8 @@ const MOST_LANES: usize = 16;
 
 /// Multiplications between two looks at the clock.
 const BLOCK: usize = 64;
+/// Blocks of tiles that are multiplied in place of one of the others: about as long.
+const BLOCKS_OF_TILES: usize = 8;
 /// How long one window is, and how many there are: the fastest counts, for a peak is what nothing disturbed.
 const WINDOW: Duration = Duration::from_millis(80);
 const WINDOWS: usize = 5;
@@ -85,13 +89,22 @@ pub fn measure(threads: &[usize], job: Job<'_>) -> Result<Peak> {
     let mut flops_per_second = Vec::with_capacity(threads.len());
     for &threads in threads {
         job.check()?;
-        flops_per_second.push(ThreadPeak { threads, flops_per_second: fastest(arch, threads)? });
+        let fused = fastest(&|| multiply_adds(arch), threads)?;
+        let tiles = match select::multiply_in_tiles(0) {
+            Some(_) => fastest(&|| |times| select::multiply_in_tiles(times * BLOCKS_OF_TILES).unwrap_or(0), threads)?,
+            None => 0.0,
+        };
+        let without_tiles = (tiles > fused).then_some(fused);
+        flops_per_second.push(ThreadPeak { threads, flops_per_second: tiles.max(fused), without_tiles });
         job.progress.advance(1);
     }
     let instructions = format!("{arch:?}");
     // Without the list of all that it implies.
     let instructions = instructions.split('(').next().unwrap_or_default();
-    let method = format!("pulp, {ROWS} x {DEPTH} blocks in the nearest caches, instructions {instructions}");
+    let mut method = format!("pulp, {ROWS} x {DEPTH} blocks in the nearest caches, instructions {instructions}");
+    if flops_per_second.iter().any(|peak| peak.without_tiles.is_some()) {
+        method = format!("tiles (AMX), six products of bf16 for each of single precision; without them {method}");
+    }
     Ok(Peak { method, flops_per_second })
 }
 
@@ -104,18 +117,32 @@ impl Peak {
     /// The greater of two measurements for each number of threads.
     pub fn or_greater(mut self, other: &Peak) -> Peak {
         for peak in &mut self.flops_per_second {
-            peak.flops_per_second = peak.flops_per_second.max(other.of(peak.threads).unwrap_or(0.0));
+            let Some(other) = other.flops_per_second.iter().find(|other| other.threads == peak.threads) else { continue };
+            peak.flops_per_second = peak.flops_per_second.max(other.flops_per_second);
+            peak.without_tiles = peak.without_tiles.map(|own| own.max(other.without_tiles.unwrap_or(0.0)));
         }
         self
     }
 }
 
-/// Operations a second of all threads together, in the fastest window.
-fn fastest(arch: Arch, threads: usize) -> Result<f64> {
-    (0..WINDOWS).map(|_| window(arch, threads)).try_fold(0.0, |fastest, rate| Ok(f64::max(fastest, rate?)))
+/// What is timed, on matrices of its own: does it so many times and gives the operations.
+fn multiply_adds(arch: Arch) -> impl FnMut(usize) -> u64 {
+    let (a, b) = (vec![0.5; ROWS * DEPTH], vec![0.001; DEPTH * WIDE * MOST_LANES]);
+    let mut c = vec![0.0; ROWS * WIDE * MOST_LANES];
+    move |repeats| {
+        let width = arch.dispatch(Multiply { a: &a, b: &b, c: &mut c, repeats });
+        // The sums must be wanted by somebody, or they are not computed.
+        std::hint::black_box(&c);
+        (2 * repeats * ROWS * DEPTH * width) as u64
+    }
 }
 
-fn window(arch: Arch, threads: usize) -> Result<f64> {
+/// Operations a second of all threads together, in the fastest window; each thread has what is timed made for itself.
+fn fastest<W: FnMut(usize) -> u64>(make: &(impl Fn() -> W + Sync), threads: usize) -> Result<f64> {
+    (0..WINDOWS).map(|_| window(make, threads)).try_fold(0.0, |fastest, rate| Ok(f64::max(fastest, rate?)))
+}
+
+fn window<W: FnMut(usize) -> u64>(make: &(impl Fn() -> W + Sync), threads: usize) -> Result<f64> {
     let (begin, over) = (Barrier::new(threads), AtomicBool::new(false));
     // Whether all are there: a barrier would wait for one that could not be started.
     let whole = RwLock::new(false);
@@ -123,21 +150,17 @@ fn window(arch: Arch, threads: usize) -> Result<f64> {
         if !*whole.read().unwrap_or_else(PoisonError::into_inner) {
             return 0.0;
         }
-        let (a, b) = (vec![0.5; ROWS * DEPTH], vec![0.001; DEPTH * WIDE * MOST_LANES]);
-        let mut c = vec![0.0; ROWS * WIDE * MOST_LANES];
-        arch.dispatch(Multiply { a: &a, b: &b, c: &mut c, repeats: BLOCK });
+        let mut multiply = make();
+        multiply(BLOCK);
         begin.wait();
         let begun = Instant::now();
         let mut operations = 0;
         // Whoever's window ends first ends it for all: none may run on with the others' share of the machine.
         while !over.load(Ordering::Relaxed) && begun.elapsed() < WINDOW {
-            let width = arch.dispatch(Multiply { a: &a, b: &b, c: &mut c, repeats: BLOCK });
-            operations += 2 * BLOCK * ROWS * DEPTH * width;
+            operations += multiply(BLOCK);
         }
         over.store(true, Ordering::Relaxed);
         let seconds = begun.elapsed().as_secs_f64();
-        // The sums must be wanted by somebody, or they are not computed.
-        std::hint::black_box(&c);
         operations as f64 / seconds
     };
     thread::scope(|scope| {
@@ -180,28 +203,32 @@ mod tests {
 
     #[test]
     fn the_greater_of_two_peaks_counts() {
-        let peak = |a: f64, b: f64| Peak {
-            method: String::new(),
-            flops_per_second: vec![ThreadPeak { threads: 1, flops_per_second: a }, ThreadPeak { threads: 2, flops_per_second: b }],
-        };
-        assert_eq!(peak(1.0, 5.0).or_greater(&peak(2.0, 4.0)), peak(2.0, 5.0));
-        assert_eq!((peak(1.0, 5.0).of(2), peak(1.0, 5.0).of(3)), (Some(5.0), None));
+        let of = |threads, flops_per_second, without_tiles| ThreadPeak { threads, flops_per_second, without_tiles };
+        let peak = |a: f64, b: f64, c: f64| Peak { method: String::new(), flops_per_second: vec![of(1, a, None), of(2, b, Some(c))] };
+        assert_eq!(peak(1.0, 5.0, 3.0).or_greater(&peak(2.0, 4.0, 3.5)), peak(2.0, 5.0, 3.5));
+        assert_eq!((peak(1.0, 5.0, 3.0).of(2), peak(1.0, 5.0, 3.0).of(3)), (Some(5.0), None));
     }
 
     /// Whoever was started before the one that could not be must not wait for it.
     #[test]
     fn a_thread_that_cannot_be_started_is_an_error_and_nobody_waits() {
         for left in 0..3 {
-            let error = with_only(left, || window(Arch::new(), 4)).expect_err("too few threads");
+            let error = with_only(left, || window(&|| multiply_adds(Arch::new()), 4)).expect_err("too few threads");
             assert!(error.message().starts_with("a thread cannot be started to measure the peak of 4: "), "{error}");
             assert!(error.hint_text().is_some_and(|hint| hint.contains("--threads")));
         }
-        assert!(with_only(3, || window(Arch::new(), 4)).expect("enough threads") > 1e8);
+        assert!(with_only(3, || window(&|| multiply_adds(Arch::new()), 4)).expect("enough threads") > 1e8);
     }
 
     #[test]
     fn every_number_of_threads_has_its_peak() {
         let found = measure(&[1, 2], Job::silent()).expect("a peak");
         assert!(found.flops_per_second.iter().all(|peak| peak.flops_per_second > 1e8), "{found:?}");
+        let tiles = select::multiply_in_tiles(1);
+        assert!(tiles.is_none_or(|operations| operations > 0 && select::multiply_in_tiles(3) == Some(3 * operations)));
+        // What is told beside the peak is what is less than it.
+        let less =
+            |peak: &ThreadPeak| peak.without_tiles.is_none_or(|fused| fused > 1e8 && fused < peak.flops_per_second && tiles.is_some());
+        assert!(found.flops_per_second.iter().all(less), "{found:?}");
     }
 }

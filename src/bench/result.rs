@@ -86,6 +86,9 @@ pub struct ThreadPeak {
     pub threads: usize,
     /// Floating-point operations a second.
     pub flops_per_second: f64,
+    /// Those of fused multiply-adds alone, where the processor's tiles reach more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_tiles: Option<f64>,
 }
 
 /// The texts of the bulk figures.

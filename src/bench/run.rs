@@ -424,7 +424,7 @@ mod tests {
     fn a_cell_is_its_rounds_medians() {
         let peak = |flops_per_second| Peak {
             method: String::new(),
-            flops_per_second: vec![crate::bench::result::ThreadPeak { threads: 2, flops_per_second }],
+            flops_per_second: vec![crate::bench::result::ThreadPeak { threads: 2, flops_per_second, without_tiles: None }],
         };
         let found = measured(&asked("f32"), &gathered(), &peak(4e9), None, None).expect("measured");
         assert_eq!((found.texts_per_second.median, found.texts_per_second.min, found.texts_per_second.max), (5.0, 2.5, 10.0));

@@ -241,6 +241,12 @@ pub fn graph_version(runtime: Runtime) -> Option<u32> {
     }
 }
 
+/// Multiplies blocks of numbers in single precision by the processor's tiles, `times` times, and gives the operations: `None` where linear layers are not
+/// multiplied so.
+pub fn multiply_in_tiles(times: usize) -> Option<u64> {
+    patina_onnx::multiply_in_tiles(times)
+}
+
 /// Every runtime, and whether this build carries it.
 pub fn carried() -> [(Runtime, bool); 2] {
     [(Runtime::Onnx, patina_onnx::ENABLED), (Runtime::Mlx, patina_mlx::ENABLED)]

@@ -715,7 +715,7 @@ fn at_scale() {
         drop(Index::open(&place.path, &with_scalar(DRAWN, "a", scalar)).expect("opened"));
         println!("  opened and hashed {first:.2?}, again {:.2?}", lap());
         for ((name, queries), truth) in sets.iter().zip(&truths) {
-            for expansion in [128, 256, 512, 1024] {
+            for expansion in [128, 256, 512, 1024, 2048, 4096] {
                 index.codes.native.change_expansion_search(expansion);
                 let mut hits = 0;
                 for (query, truth) in queries.iter().zip(truth) {

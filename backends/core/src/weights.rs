@@ -77,21 +77,29 @@ impl<'a> StoredTensor<'a> {
 
     /// The file's own bytes, if they are aligned `f32`.
     pub fn f32_in_place(&self) -> Option<&'a [f32]> {
-        if self.stored == StoredType::F32 { aligned_f32(self.bytes) } else { None }
+        if self.stored == StoredType::F32 { aligned(self.bytes) } else { None }
+    }
+
+    /// The file's own bytes, if they are aligned `bf16`.
+    pub fn bf16_in_place(&self) -> Option<&'a [bf16]> {
+        if self.stored == StoredType::Bf16 { aligned(self.bytes) } else { None }
     }
 }
 
-#[cfg(target_endian = "little")]
-#[allow(unsafe_code)]
-fn aligned_f32(bytes: &[u8]) -> Option<&[f32]> {
-    // SAFETY: every bit pattern is an f32, and `align_to` only puts aligned, whole values into the middle.
-    let (head, values, tail) = unsafe { bytes.align_to::<f32>() };
-    (head.is_empty() && tail.is_empty()).then_some(values)
-}
+/// A number of which every bit pattern is one, and which a file has as this machine has it.
+trait Plain {}
 
-#[cfg(target_endian = "big")]
-fn aligned_f32(_: &[u8]) -> Option<&[f32]> {
-    None
+impl Plain for f32 {}
+impl Plain for bf16 {}
+
+#[allow(unsafe_code)]
+fn aligned<T: Plain>(bytes: &[u8]) -> Option<&[T]> {
+    if cfg!(target_endian = "big") {
+        return None;
+    }
+    // SAFETY: every bit pattern is a number, and `align_to` only puts aligned, whole values into the middle.
+    let (head, values, tail) = unsafe { bytes.align_to::<T>() };
+    (head.is_empty() && tail.is_empty()).then_some(values)
 }
 
 struct Shard {

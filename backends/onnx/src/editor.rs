@@ -1,5 +1,6 @@
 //! From a recorded graph to a session, through ONNX Runtime's model editor: initializers are handed over as values that lie where they lie.
 
+use half::bf16;
 use ort::editor;
 use ort::memory::Allocator;
 use ort::operator::Attribute as OrtAttribute;
@@ -9,11 +10,8 @@ use ort::value::{
     DynTensor, DynValue, Outlet, PrimitiveTensorElementType, Shape, SymbolicDimensions, Tensor, TensorElementType, ValueType,
 };
 
-use crate::graph::{Attribute, Constant, Graph, Node, OPERATOR_SETS, OUTPUT};
+use crate::graph::{Attribute, Constant, Graph, LEAST_IN_PLACE, Node, OPERATOR_SETS, OUTPUT};
 use crate::inputs::{Data, Input};
-
-/// The most bytes of an initializer that ONNX Runtime wants to own.
-const MOST_COPIED: usize = 127;
 
 /// A session that computes the graph with these tensors, which must outlive it: ONNX Runtime does not copy them.
 pub(crate) fn session(
@@ -29,6 +27,7 @@ pub(crate) fn session(
         let value: DynTensor = value.downcast()?;
         match value.data_type() {
             TensorElementType::Int8 => initializer::<i8>(&mut edited, name, value)?,
+            TensorElementType::Bfloat16 => initializer::<bf16>(&mut edited, name, value)?,
             _ => initializer::<f32>(&mut edited, name, value)?,
         }
     }
@@ -80,7 +79,7 @@ fn initializer<T>(edited: &mut editor::Graph, name: String, value: DynTensor) ->
 where
     T: PrimitiveTensorElementType + Copy + std::fmt::Debug,
 {
-    if value.shape().num_elements() * size_of::<T>() > MOST_COPIED {
+    if value.shape().num_elements() * size_of::<T>() >= LEAST_IN_PLACE {
         return edited.add_initializer(name, value, true);
     }
     let (shape, values) = value.try_extract_tensor::<T>()?;

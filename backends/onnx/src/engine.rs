@@ -19,7 +19,7 @@ use patina_backend::{
 };
 
 use crate::editor;
-use crate::graph::{self, Constant, OUTPUT, initializer_name, quantized_names};
+use crate::graph::{self, Constant, OUTPUT, bf16_name, initializer_name, quantized_names};
 use crate::inputs::{Data, Input};
 use crate::int8::Quantized;
 use crate::{OLDEST_RUNTIME, Options, operators};
@@ -141,6 +141,14 @@ fn open(model: Arc<Model>, options: &Options, profile: Option<&Path>) -> Result<
         let (value, copy) = initializer(model.weights(), name, &stored)?;
         copies.extend(copy);
         tensors.push((initializer_name(name), value));
+    }
+    for name in &graph.halves {
+        let stored = model.weights().get(name);
+        let half = stored.as_ref().and_then(|stored| Some((stored.bf16_in_place()?, stored.shape)));
+        let Some((values, shape)) = half else {
+            return Err(EngineError::weights(model.weights().path(), format!("the tensor {name} is missing")));
+        };
+        tensors.push((bf16_name(name), in_place(values, shape)?));
     }
     let mut quantized = None;
     if int8 {

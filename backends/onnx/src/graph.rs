@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use patina_backend::{
     Activation, Attention, Averaging, Bias, EngineError, LayerNorm, Linear, Model, NORM_EPSILON, Ops, Param, Reach, Result, RmsNorm, Rope,
-    Runtime, Token,
+    Runtime, Token, Weights,
 };
 
 use crate::inputs::{Data, Input};
+use crate::kernels::linear;
 use crate::operators;
 
 /// The operator sets of the graphs, by domain. Like all that is recorded below they decide the vectors to the last bit: what changes a
@@ -22,6 +23,11 @@ pub(crate) const OUTPUT: &str = "embeddings";
 /// The name of a tensor's initializer in the graph: no tensor's name can meet another value's.
 pub(crate) fn initializer_name(tensor: &str) -> String {
     format!("weights/{tensor}")
+}
+
+/// The name of the initializer of a tensor whose numbers are taken as they are stored, in bf16.
+pub(crate) fn bf16_name(tensor: &str) -> String {
+    format!("bf16/{tensor}")
 }
 
 /// The names of the initializers that a quantized weight becomes: its integers `[in, out]`, what one of them stands for in each output, and
@@ -39,6 +45,8 @@ pub(crate) struct Graph {
     pub constants: Vec<Constant>,
     /// The tensors that the other initializers are; [`initializer_name`] gives the initializer of each.
     pub parameters: BTreeSet<String>,
+    /// Those that stay in bf16, as they are stored; [`bf16_name`] gives the initializer of each.
+    pub halves: BTreeSet<String>,
     /// The weights of linear layers that are computed with in eight bits: `[out, in]` each, and the initializers that
     /// [`quantized_names`] names are made of it.
     pub quantized: BTreeSet<String>,
@@ -69,19 +77,23 @@ pub(crate) struct Constant {
     pub data: Data,
 }
 
+/// The smallest number of bytes of an initializer that can stay where it lies: what is smaller ONNX Runtime wants to own.
+pub(crate) const LEAST_IN_PLACE: usize = 128;
+
 /// `TensorProto.DataType.FLOAT`, as the operator `Cast` numbers it.
 const FLOAT: i64 = 1;
 
 /// Records the forward pass of a model, with linear layers in eight bits if `int8` says so.
 pub(crate) fn record(model: &Model, int8: bool) -> Result<Graph> {
-    let mut recorder = Recorder { int8, ..Recorder::default() };
+    let mut recorder =
+        Recorder { weights: model.weights(), graph: Graph::default(), known: BTreeSet::new(), turns: Vec::new(), int8, quantized: None };
     let last = model.forward(&mut recorder)?;
     recorder.node("Identity", "", &[&last], OUTPUT.into(), vec![]);
     Ok(recorder.graph)
 }
 
-#[derive(Default)]
-struct Recorder {
+struct Recorder<'a> {
+    weights: &'a Weights,
     graph: Graph,
     known: BTreeSet<String>,
     /// Cosines and sines of each token's angles, made once for all layers.
@@ -113,7 +125,7 @@ fn places(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-impl Recorder {
+impl Recorder<'_> {
     fn node(&mut self, operator: &'static str, domain: &'static str, inputs: &[&str], output: Value, attributes: Vec<Attribute>) -> Value {
         let inputs = inputs.iter().map(|&name| name.into()).collect();
         self.graph.nodes.push(Node { operator, domain, inputs, outputs: vec![output.clone()], attributes });
@@ -184,6 +196,14 @@ impl Recorder {
     fn parameter(&mut self, param: &Param) -> Value {
         self.graph.parameters.insert(param.name().to_owned());
         initializer_name(param.name())
+    }
+
+    /// An initializer in bf16, if that is how it is stored and it can stay where it lies.
+    fn half(&mut self, param: &Param) -> Option<Value> {
+        let stored = self.weights.get(param.name())?;
+        stored.bf16_in_place().filter(|numbers| size_of_val(*numbers) >= LEAST_IN_PLACE)?;
+        self.graph.halves.insert(param.name().to_owned());
+        Some(bf16_name(param.name()))
     }
 
     fn constant(&mut self, name: String, shape: &[usize], data: Data) -> Value {
@@ -261,18 +281,21 @@ impl Recorder {
     }
 }
 
-impl Ops for Recorder {
+impl Ops for Recorder<'_> {
     type Tensor = Value;
 
     fn token_embedding(&mut self, table: &Param, map: Option<&[u32]>) -> Result<Value> {
         let name = format!("map of {}", table.name());
-        let table = self.parameter(table);
+        let half = self.half(table);
+        let table = half.clone().unwrap_or_else(|| self.parameter(table));
         let mut ids = self.input(Input::Ids)?;
         if let Some(map) = map {
             let map = self.constant(name, &[map.len()], Data::Int64(map.iter().map(|&row| row.into()).collect()));
             ids = self.gather(&map, &ids);
         }
-        Ok(self.gather(&table, &ids))
+        let rows = self.gather(&table, &ids);
+        // The rows that are asked for, not the table.
+        Ok(if half.is_some() { self.op("Cast", &[&rows], vec![Attribute::Int("to", FLOAT)]) } else { rows })
     }
 
     fn token_weights(&mut self, x: &Value, weights: &Param) -> Result<Value> {
@@ -328,6 +351,14 @@ impl Ops for Recorder {
     fn linear(&mut self, x: &Value, linear: &Linear) -> Result<Value> {
         if self.int8 {
             return Ok(self.linear_int8(x, linear));
+        }
+        if linear::worthwhile() {
+            let (operator, weight) = match self.half(&linear.weight) {
+                Some(weight) => (operators::LINEAR_BF16, weight),
+                None => (operators::LINEAR, self.parameter(&linear.weight)),
+            };
+            let bias = linear.bias.as_ref().map(|bias| self.parameter(bias)).unwrap_or_default();
+            return Ok(self.own(operator, trimmed(&[x, &weight, &bias]), vec![]));
         }
         let weight = self.parameter(&linear.weight);
         let transposed = vec![Attribute::Int("transB", 1)];

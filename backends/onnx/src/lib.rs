@@ -34,10 +34,23 @@ pub const ENABLED: bool = cfg!(feature = "enabled");
 
 /// The version of the graphs that this backend generates: part of what vectors are reproduced by, and pinned by lockfiles. Raise it when
 /// a change of `graph.rs`, or of what it records, can alter a value of a model that ran before.
-pub const GRAPH_VERSION: u32 = 3;
+pub const GRAPH_VERSION: u32 = 4;
 
 /// The number formats that it computes in.
 pub const PRECISIONS: &[Precision] = &[Precision::F32, Precision::Int8];
+
+/// Multiplies two blocks of numbers in single precision, both in the nearest caches, `times` times as linear layers are multiplied where the processor has
+/// tiles (AMX): each number as three of bf16, six products of those for each product. Gives the floating-point operations, a multiplication and an
+/// addition being two; `None` where there are no tiles, or in a build without the backend.
+pub fn multiply_in_tiles(times: usize) -> Option<u64> {
+    #[cfg(feature = "enabled")]
+    return kernels::linear::repeat_in_tiles(times);
+    #[cfg(not(feature = "enabled"))]
+    {
+        let _ = times;
+        None
+    }
+}
 
 /// The oldest ONNX Runtime that this build can use.
 pub const OLDEST_RUNTIME: &str = "1.24";

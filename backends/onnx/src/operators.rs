@@ -6,13 +6,16 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use half::bf16;
 use ort::operator::{BoxedKernel, ComputeContext, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput};
 use ort::value::{DynValue, PrimitiveTensorElementType, TensorElementType, ValueRef};
 use ort::{Error, Result};
 
 use crate::kernels::attention::{Scratch, Task, attend};
+use crate::kernels::linear::{self, Linear, Weight};
 use crate::kernels::norm::{Norm, normalize};
 use crate::kernels::quantize::{Products, dequantize, quantize};
+use crate::kernels::shared::Shared;
 
 /// The domain of these operators.
 pub(crate) const DOMAIN: &str = "patina";
@@ -21,6 +24,10 @@ pub(crate) const DOMAIN: &str = "patina";
 /// by distance, `[2 * longest - 1, heads]`, and which token of each row asks (int64 `[rows]`), where not all do. Attributes: `heads`,
 /// `kv_heads`, `scale`, `before`, `after`.
 pub(crate) const ATTENTION: &str = "Attention";
+/// `x` `[rows, in]`, the weight `[out, in]`, optionally the bias.
+pub(crate) const LINEAR: &str = "Linear";
+/// As [`LINEAR`], of a weight in bf16.
+pub(crate) const LINEAR_BF16: &str = "LinearBf16";
 /// `x`, the weight, optionally the bias, optionally a residual. Attributes: `epsilon`, `centred`.
 pub(crate) const NORM: &str = "Norm";
 /// `x` `[rows, in]` to integers, a scale and a zero for each row.
@@ -33,7 +40,13 @@ const WORTH_A_THREAD: usize = 100_000;
 
 /// All of them.
 pub(crate) fn domain() -> Result<OperatorDomain> {
-    OperatorDomain::new(DOMAIN)?.add(AttentionOperator)?.add(NormOperator)?.add(QuantizeOperator)?.add(DequantizeOperator)
+    OperatorDomain::new(DOMAIN)?
+        .add(AttentionOperator)?
+        .add(LinearOperator { bf16: false })?
+        .add(LinearOperator { bf16: true })?
+        .add(NormOperator)?
+        .add(QuantizeOperator)?
+        .add(DequantizeOperator)
 }
 
 /// A kernel that gives a panic back as an error: it is called from C++, where a panic would end the process.
@@ -56,33 +69,6 @@ fn values<'a>(value: &'a Option<ValueRef<'_>>) -> Result<Option<&'a [f32]>> {
 
 fn wrong(what: &str) -> Error {
     Error::new(format!("{what} does not fit the other inputs"))
-}
-
-/// The memory of an output, of which several threads each write a part of their own.
-#[derive(Clone, Copy)]
-struct Shared<T> {
-    start: *mut T,
-    length: usize,
-}
-
-// SAFETY: only a pointer; `part` says what its user must see to.
-unsafe impl<T: Send> Send for Shared<T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for Shared<T> {}
-
-impl<T> Shared<T> {
-    fn new(values: &mut [T]) -> Shared<T> {
-        Shared { start: values.as_mut_ptr(), length: values.len() }
-    }
-
-    /// # Safety
-    /// The memory is alive, and no other part that overlaps is.
-    #[expect(clippy::mut_from_ref, reason = "parts are disjoint, as the caller promises")]
-    unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
-        assert!(range.start <= range.end && range.end <= self.length, "a part lies in its whole");
-        // SAFETY: within the memory, as was checked; not shared, as the caller promises.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.end - range.start) }
-    }
 }
 
 /// Runs `work` on parts of `rows` that cover them, on several threads if `cost` a row makes it worth while.
@@ -239,6 +225,50 @@ impl Operator for AttentionOperator {
                 return Ok(());
             }
             whole(context, rows * heads, one)
+        }))
+    }
+}
+
+/// See [`LINEAR`] and [`LINEAR_BF16`].
+struct LinearOperator {
+    bf16: bool,
+}
+
+impl Operator for LinearOperator {
+    type Kernel<'attr> = BoxedKernel<'attr>;
+
+    fn name(&self) -> &str {
+        if self.bf16 { LINEAR_BF16 } else { LINEAR }
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        let weight = if self.bf16 { TensorElementType::Bfloat16 } else { FLOAT };
+        [OperatorInput::required(FLOAT), OperatorInput::required(weight), OperatorInput::optional(FLOAT)]
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(FLOAT)]
+    }
+
+    fn create_kernel<'attr>(&self, _: &KernelContext<'attr>) -> Result<BoxedKernel<'attr>> {
+        let half = self.bf16;
+        Ok(kernel(move |context| {
+            let (x, weight, bias) = (input(context, 0)?, input(context, 1)?, context.input(2)?);
+            let (shape, x) = x.try_extract_tensor::<f32>()?;
+            let (of_weight, weight) = match half {
+                true => weight.try_extract_tensor::<bf16>().map(|(shape, weight)| (shape, Weight::Bf16(weight)))?,
+                false => weight.try_extract_tensor::<f32>().map(|(shape, weight)| (shape, Weight::F32(weight)))?,
+            };
+            let bias = values(&bias)?;
+            let (&[rows, inputs], &[outputs, of_inputs]) = (&**shape, &**of_weight) else {
+                return Err(wrong("the weight"));
+            };
+            if inputs != of_inputs || bias.is_some_and(|bias| bias.len() != outputs as usize) {
+                return Err(wrong("the weight or the bias"));
+            }
+            let mut out = context.output(0, [rows, outputs])?.ok_or_else(|| Error::new("the output is missing"))?;
+            let linear = Linear { x, weight, bias, inputs: inputs as usize, outputs: outputs as usize };
+            linear::compute(&linear, out.try_extract_tensor_mut::<f32>()?.1, &|count, work| whole(context, count, work))
         }))
     }
 }

@@ -19,7 +19,10 @@ pub(super) fn glossary(view: &View<'_>) -> Vec<(&'static str, String)> {
     };
     let peaks = view.result.peak.flops_per_second.iter();
     let peaks: Vec<String> = peaks
-        .map(|peak| format!("{:.0} GFLOP/s with {}", peak.flops_per_second / 1e9, super::numbers::many(peak.threads, "thread")))
+        .map(|peak| {
+            let without = peak.without_tiles.map(|rate| format!(" ({:.0} without tiles)", rate / 1e9)).unwrap_or_default();
+            format!("{:.0} GFLOP/s{without} with {}", peak.flops_per_second / 1e9, super::numbers::many(peak.threads, "thread"))
+        })
         .collect();
     let peak =
         if peaks.is_empty() { String::new() } else { format!(" Here: {}, {}.", super::numbers::listed(&peaks), view.result.peak.method) };

@@ -92,7 +92,10 @@ fn head(result: &BenchResult, style: &Style) -> String {
         .peak
         .flops_per_second
         .iter()
-        .map(|peak| format!("{:.0} GFLOP/s on {}", peak.flops_per_second / 1e9, plural(peak.threads, "thread")))
+        .map(|peak| {
+            let without = peak.without_tiles.map(|rate| format!(" ({:.0} without AMX)", rate / 1e9)).unwrap_or_default();
+            format!("{:.0} GFLOP/s{without} on {}", peak.flops_per_second / 1e9, plural(peak.threads, "thread"))
+        })
         .collect();
     out += &format!("{}\n", style.dim(&format!("{cpu}; peak {}", peaks.join(", "))));
     if let Some(set) = &result.quality_set {

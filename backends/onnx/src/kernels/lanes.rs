@@ -259,6 +259,44 @@ pub(super) fn transposed<I: Instructions>(rows: [&Lanes; LANES]) -> [Lanes; LANE
     }
 }
 
+/// `C` times 16 numbers of a product of matrices for each of `N` rows: the sum over `n` of `left[row][n] * right[n]`, where `right[n]` is the
+/// numbers from `right[n * stride]` on. All rows of `left` have the same length.
+#[inline(always)]
+pub(super) fn products<I: Instructions, const N: usize, const C: usize>(
+    left: &[&[f32]; N],
+    right: &[f32],
+    stride: usize,
+) -> [[Lanes; C]; N] {
+    let steps = left[0].len();
+    let left: [&[f32]; N] = std::array::from_fn(|row| &left[row][..steps]);
+    assert!(steps == 0 || (steps - 1) * stride + C * LANES <= right.len(), "the last step lies in the matrix");
+    // SAFETY: `dispatched` compiles for instruction sets that the processor has.
+    unsafe {
+        let mut sums = [[I::Register::zero(); C]; N];
+        for step in 0..steps {
+            let mut lanes = [I::Register::zero(); C];
+            for (column, lanes) in lanes.iter_mut().enumerate() {
+                // SAFETY: `step` is not beyond the last one, for which the place was checked.
+                *lanes = I::Register::load(&*right.as_ptr().add(step * stride + column * LANES).cast::<Lanes>());
+            }
+            for row in 0..N {
+                // SAFETY: each row has so many steps.
+                let factor = *left[row].get_unchecked(step);
+                for column in 0..C {
+                    sums[row][column] = sums[row][column].add_product(factor, lanes[column]);
+                }
+            }
+        }
+        let mut out = [[[0.0; LANES]; C]; N];
+        for row in 0..N {
+            for column in 0..C {
+                sums[row][column].store(&mut out[row][column]);
+            }
+        }
+        out
+    }
+}
+
 /// `a * b + c`; fused where that is one instruction, since elsewhere it is a call of a library.
 #[inline(always)]
 pub(super) fn multiply_add<I: Instructions>(a: f32, b: f32, c: f32) -> f32 {

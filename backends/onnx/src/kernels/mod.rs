@@ -3,10 +3,18 @@
 
 #![allow(unsafe_code)] // Functions for instruction sets that a processor may lack; each call says why it has them.
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx;
 pub(crate) mod attention;
 mod lanes;
+pub(crate) mod linear;
 pub(crate) mod norm;
 pub(crate) mod quantize;
+pub(crate) mod shared;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod split;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod tiled;
 
 /// The instruction sets that kernels are compiled for beside the target's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,406 @@
+//! Linear layers in single precision: many rows in tiles of AMX, few by fused multiply-adds, both from the weight as it lies in the model's file.
+
+use std::cell::RefCell;
+
+use half::bf16;
+
+use super::dispatched;
+use super::lanes::{Instructions, LANES, Lanes, products, transposed};
+use super::shared::Shared;
+
+/// Calls a function for every number below a count, on as many threads as there are.
+pub(crate) type Each<'a, E> = &'a dyn Fn(usize, &(dyn Fn(usize) + Send + Sync)) -> Result<(), E>;
+
+/// `x weightᵀ + bias`
+#[derive(Clone, Copy)]
+pub(crate) struct Linear<'a> {
+    /// `[rows, inputs]`
+    pub x: &'a [f32],
+    /// `[outputs, inputs]`
+    pub weight: Weight<'a>,
+    /// `[outputs]`
+    pub bias: Option<&'a [f32]>,
+    pub inputs: usize,
+    pub outputs: usize,
+}
+
+/// The numbers of a weight.
+#[derive(Clone, Copy)]
+pub(crate) enum Weight<'a> {
+    F32(&'a [f32]),
+    Bf16(&'a [bf16]),
+}
+
+/// Columns that few rows are multiplied with at a time: two registers of AVX-512.
+const PANEL: usize = 2 * LANES;
+
+/// Whether linear layers are faster here than in ONNX Runtime: with AMX they are.
+pub(crate) fn worthwhile() -> bool {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    return super::amx::usable();
+    #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+    false
+}
+
+/// Multiplies blocks in the nearest caches in tiles so many times and gives the operations; nothing where there are no tiles.
+pub(crate) fn repeat_in_tiles(times: usize) -> Option<u64> {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    if super::amx::usable() {
+        // SAFETY: AMX is usable.
+        return Some(unsafe { super::tiled::repeat(times) });
+    }
+    let _ = times;
+    None
+}
+
+/// Computes `out`, `[rows, outputs]`.
+pub(crate) fn compute<E>(linear: &Linear<'_>, out: &mut [f32], each: Each<'_, E>) -> Result<(), E> {
+    let rows = linear.x.len() / linear.inputs.max(1);
+    assert!(rows * linear.inputs == linear.x.len() && out.len() == rows * linear.outputs, "whole rows");
+    let out = Shared::new(out);
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    if rows >= super::tiled::WORTH_TILES && linear.inputs > 0 && super::amx::usable() {
+        // SAFETY: AMX is usable.
+        return unsafe { super::tiled::compute(linear, rows, out, each) };
+    }
+    few(linear, rows, out, each)
+}
+
+/// Memory that one thread uses again and again.
+#[derive(Default)]
+struct Scratch {
+    /// `[inputs, PANEL]`
+    right: Vec<f32>,
+    /// `[rows, PANEL]`
+    out: Vec<f32>,
+}
+
+/// Of few rows reading the weight takes the most time: each part of it is read once, and by one thread.
+fn few<E>(linear: &Linear<'_>, rows: usize, out: Shared<f32>, each: Each<'_, E>) -> Result<(), E> {
+    thread_local! {
+        static SCRATCH: RefCell<Scratch> = RefCell::default();
+    }
+    each(linear.outputs.div_ceil(PANEL), &|panel| {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let from = panel * PANEL;
+            let width = PANEL.min(linear.outputs - from);
+            columns(linear, from, width, scratch);
+            for (row, sums) in scratch.out.chunks_exact(PANEL).take(rows).enumerate() {
+                let place = row * linear.outputs + from;
+                // SAFETY: the output lives until `each` returns, and no other panel has these columns.
+                unsafe { out.part(place..place + width) }.copy_from_slice(&sums[..width]);
+            }
+        });
+    })
+}
+
+dispatched! {
+    /// Computes `width` columns from `from` on into `scratch.out`.
+    fn columns(linear: &Linear<'_>, from: usize, width: usize, scratch: &mut Scratch) => columns_of
+}
+
+#[inline(always)]
+fn columns_of<I: Instructions>(linear: &Linear<'_>, from: usize, width: usize, scratch: &mut Scratch) {
+    let Linear { x, inputs, .. } = *linear;
+    let rows = x.len() / inputs.max(1);
+    let Scratch { right, out } = scratch;
+    right.resize((inputs.next_multiple_of(LANES) * PANEL).max(right.len()), 0.0);
+    out.resize((rows * PANEL).max(out.len()), 0.0);
+    let lies = from * inputs..(from + width) * inputs;
+    match linear.weight {
+        Weight::F32(weight) => turn::<I, f32>(&weight[lies], inputs, |number| number, right),
+        Weight::Bf16(weight) => turn::<I, bf16>(&weight[lies], inputs, |half| f32::from_bits(u32::from(half.to_bits()) << 16), right),
+    }
+    let mut bias = [0.0; PANEL];
+    if let Some(given) = linear.bias {
+        bias[..width].copy_from_slice(&given[from..from + width]);
+    }
+    let mut row = 0;
+    while row < rows {
+        row += match rows - row {
+            1 => some_rows::<I, 1>(x, inputs, row, right, &bias, out),
+            2 | 3 => some_rows::<I, 2>(x, inputs, row, right, &bias, out),
+            4 | 5 => some_rows::<I, 4>(x, inputs, row, right, &bias, out),
+            _ => some_rows::<I, 6>(x, inputs, row, right, &bias, out),
+        };
+    }
+}
+
+/// Columns, each `size` numbers, side by side in `right`, `[size, PANEL]`; zeros where there are none.
+#[inline(always)]
+fn turn<I: Instructions, T: Copy>(columns: &[T], size: usize, number: impl Fn(T) -> f32, right: &mut [f32]) {
+    let count = columns.len() / size.max(1);
+    for from in (0..size).step_by(LANES) {
+        let whole = LANES.min(size - from);
+        for half in 0..PANEL / LANES {
+            let mut block: [Lanes; LANES] = [[0.0; LANES]; LANES];
+            for (column, lanes) in block.iter_mut().enumerate() {
+                let place = half * LANES + column;
+                if place >= count {
+                    break;
+                }
+                let given = &columns[place * size + from..][..whole];
+                match given.first_chunk::<LANES>() {
+                    Some(given) => *lanes = given.map(&number),
+                    None => lanes.iter_mut().zip(given).for_each(|(lane, &given)| *lane = number(given)),
+                }
+            }
+            for (at, turned) in transposed::<I>(block.each_ref()).iter().enumerate() {
+                right[(from + at) * PANEL + half * LANES..][..LANES].copy_from_slice(turned);
+            }
+        }
+    }
+}
+
+/// `N` rows from `row` on; gives back how many they are.
+#[inline(always)]
+fn some_rows<I: Instructions, const N: usize>(
+    x: &[f32],
+    inputs: usize,
+    row: usize,
+    right: &[f32],
+    bias: &[f32; PANEL],
+    out: &mut [f32],
+) -> usize {
+    let left: [&[f32]; N] = std::array::from_fn(|at| &x[(row + at) * inputs..][..inputs]);
+    let sums = products::<I, N, 2>(&left, right, PANEL);
+    for (at, sums) in sums.iter().enumerate() {
+        let out = &mut out[(row + at) * PANEL..][..PANEL];
+        for ((out, sum), bias) in out.iter_mut().zip(sums.as_flattened()).zip(bias) {
+            *out = sum + bias;
+        }
+    }
+    N
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::hint::black_box;
+    use std::time::Instant;
+
+    use super::super::lanes::Plain;
+    use super::*;
+
+    /// Numbers without pattern between -1 and 1.
+    fn numbers(count: usize, seed: u64) -> Vec<f32> {
+        let mut state = seed;
+        let next = |state: &mut u64| {
+            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (*state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        };
+        (0..count).map(|_| next(&mut state)).collect()
+    }
+
+    fn in_turn(count: usize, work: &(dyn Fn(usize) + Send + Sync)) -> Result<(), Infallible> {
+        (0..count).for_each(work);
+        Ok(())
+    }
+
+    fn on_two_threads(count: usize, work: &(dyn Fn(usize) + Send + Sync)) -> Result<(), Infallible> {
+        let next = std::sync::atomic::AtomicUsize::new(0);
+        let take = || {
+            loop {
+                let at = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if at >= count {
+                    break;
+                }
+                work(at);
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(take);
+            take();
+        });
+        Ok(())
+    }
+
+    fn computed(linear: &Linear<'_>, each: Each<'_, Infallible>) -> Vec<f32> {
+        let mut out = vec![f32::NAN; linear.x.len() / linear.inputs * linear.outputs];
+        let Ok(()) = compute(linear, &mut out, each);
+        out
+    }
+
+    /// The definition in double precision, and the sum of the products' sizes, by which a difference is judged.
+    fn defined(linear: &Linear<'_>) -> Vec<(f64, f64)> {
+        let number = |at: usize| match linear.weight {
+            Weight::F32(weight) => f64::from(weight[at]),
+            Weight::Bf16(weight) => f64::from(weight[at]),
+        };
+        let mut out = Vec::new();
+        for row in linear.x.chunks_exact(linear.inputs) {
+            for output in 0..linear.outputs {
+                let bias = linear.bias.map_or(0.0, |bias| f64::from(bias[output]));
+                let mut sums = (bias, bias.abs());
+                for (at, &x) in row.iter().enumerate() {
+                    let product = f64::from(x) * number(output * linear.inputs + at);
+                    sums = (sums.0 + product, sums.1 + product.abs());
+                }
+                out.push(sums);
+            }
+        }
+        out
+    }
+
+    fn compare(found: &[f32], expected: &[(f64, f64)], what: &str) {
+        assert_eq!(found.len(), expected.len());
+        for (at, (&found, &(expected, size))) in found.iter().zip(expected).enumerate() {
+            let most = 4.0 * f64::from(f32::EPSILON) * size;
+            assert!((f64::from(found) - expected).abs() <= most, "{what}: number {at} is {found}, not {expected}");
+        }
+    }
+
+    fn upper_halves(numbers: &[f32]) -> Vec<bf16> {
+        numbers.iter().map(|number| bf16::from_bits((number.to_bits() >> 16) as u16)).collect()
+    }
+
+    fn check(rows: usize, inputs: usize, outputs: usize) {
+        let (x, weight, bias) = (numbers(rows * inputs, 1), numbers(outputs * inputs, 2), numbers(outputs, 3));
+        let halves = upper_halves(&weight);
+        for (weight, name) in [(Weight::F32(&weight), "f32"), (Weight::Bf16(&halves), "bf16")] {
+            for bias in [None, Some(&bias[..])] {
+                let what = format!("{rows} x {inputs} x {outputs}, {name}, {}", if bias.is_some() { "bias" } else { "no bias" });
+                let linear = Linear { x: &x, weight, bias, inputs, outputs };
+                let expected = defined(&linear);
+                let found = computed(&linear, &in_turn);
+                compare(&found, &expected, &what);
+                assert_eq!(found, computed(&linear, &on_two_threads), "{what}: threads change nothing");
+                // What a processor with less than this one's instructions computes.
+                compare(&by_columns(&linear, columns_of::<Plain>), &expected, &what);
+                #[cfg(target_arch = "x86_64")]
+                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                    compare(&by_columns(&linear, columns_of::<super::super::lanes::Avx2>), &expected, &what);
+                }
+            }
+        }
+    }
+
+    /// As `few`, with one of the forms of `columns`.
+    fn by_columns(linear: &Linear<'_>, columns: fn(&Linear<'_>, usize, usize, &mut Scratch)) -> Vec<f32> {
+        let rows = linear.x.len() / linear.inputs;
+        let mut out = vec![f32::NAN; rows * linear.outputs];
+        // What an earlier layer left must not show.
+        let mut scratch = Scratch { right: vec![f32::NAN; 5000], out: vec![f32::NAN; 9] };
+        for from in (0..linear.outputs).step_by(PANEL) {
+            let width = PANEL.min(linear.outputs - from);
+            columns(linear, from, width, &mut scratch);
+            for row in 0..rows {
+                out[row * linear.outputs + from..][..width].copy_from_slice(&scratch.out[row * PANEL..][..width]);
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn every_shape_gives_what_the_definition_gives() {
+        for rows in [1, 2, 3, 5, 6, 11, 47, 48, 49, 64, 65] {
+            for (inputs, outputs) in [(1, 1), (7, 33), (16, 16), (31, 5), (32, 32), (33, 64), (100, 40)] {
+                check(rows, inputs, outputs);
+            }
+        }
+    }
+
+    /// Of more inputs than are summed over at a time, more columns than one thread takes, and more than are laid out at a time.
+    #[test]
+    fn large_layers_do_too() {
+        check(70, 384, 400);
+        check(130, 1000, 50);
+        check(48, 4100, 1200);
+    }
+
+    /// Of a number nothing is lost: its parts add up to it, whatever its size.
+    #[test]
+    fn one_times_a_number_is_that_number() {
+        let size = 64;
+        let mut one = vec![0.0; size * size];
+        (0..size).for_each(|at| one[at * size + at] = 1.0);
+        let mut x = numbers(128 * size, 5);
+        x.iter_mut().enumerate().for_each(|(at, x)| *x *= 2.0f32.powi((at % 200) as i32 - 100));
+        for (number, special) in x.iter_mut().zip([0.0, 1.0, f32::MAX * 0.99, 1.0 + f32::EPSILON, 1.0 - f32::EPSILON / 2.0, -16_777_215.0])
+        {
+            *number = special;
+        }
+        let linear = Linear { x: &x, weight: Weight::F32(&one), bias: None, inputs: size, outputs: size };
+        assert_eq!(computed(&linear, &in_turn), x);
+        let halves = upper_halves(&one);
+        assert_eq!(computed(&Linear { weight: Weight::Bf16(&halves), ..linear }, &in_turn), x);
+        // The other way round.
+        let linear = Linear { x: &one, weight: Weight::F32(&x), bias: None, inputs: size, outputs: 128 };
+        let found = computed(&linear, &in_turn);
+        assert!((0..size).all(|row| (0..128).all(|output| found[row * 128 + output] == x[output * size + row])));
+    }
+
+    /// Not by less than sums of products in single precision, one after the other, that are rounded at each step.
+    #[test]
+    fn sums_are_as_exact_as_single_precision() {
+        let (rows, inputs, outputs) = (64, 1536, 64);
+        let (x, weight) = (numbers(rows * inputs, 1), numbers(outputs * inputs, 2));
+        let linear = Linear { x: &x, weight: Weight::F32(&weight), bias: None, inputs, outputs };
+        let expected = defined(&linear);
+        let in_order = |at: usize| {
+            let (x, weight) = (&x[at / outputs * inputs..][..inputs], &weight[at % outputs * inputs..][..inputs]);
+            x.iter().zip(weight).fold(0.0f32, |sum, (x, weight)| x.mul_add(*weight, sum))
+        };
+        let total = |found: &dyn Fn(usize) -> f32| (0..rows * outputs).map(|at| (f64::from(found(at)) - expected[at].0).abs()).sum::<f64>();
+        let found = computed(&linear, &in_turn);
+        let (ours, in_order) = (total(&|at| found[at]), total(&in_order));
+        assert!(ours <= in_order, "{ours} is off by more than {in_order}");
+    }
+
+    /// A row's numbers do not depend on the others', nor on how many there are.
+    #[test]
+    fn what_is_not_a_number_stays_in_its_row_and_shows() {
+        let (inputs, outputs) = (100, 40);
+        for rows in [3, 96] {
+            let (x, weight) = (numbers(rows * inputs, 1), numbers(outputs * inputs, 2));
+            let linear = Linear { x: &x, weight: Weight::F32(&weight), bias: None, inputs, outputs };
+            let sound = computed(&linear, &in_turn);
+            for bits in [0x7fc0_0000u32, 0x7f80_0001, 0x7fff_ffff, 0xffff_ffff, f32::INFINITY.to_bits(), f32::NEG_INFINITY.to_bits()] {
+                let mut x = x.clone();
+                x[inputs + 77] = f32::from_bits(bits);
+                let found = computed(&Linear { x: &x, ..linear }, &in_turn);
+                for (at, (found, sound)) in found.iter().zip(&sound).enumerate() {
+                    match at / outputs {
+                        1 => assert!(!found.is_finite(), "{bits:x}: number {at} is {found}"),
+                        _ => assert_eq!(found.to_bits(), sound.to_bits(), "{bits:x}: number {at}"),
+                    }
+                }
+            }
+        }
+        let (x, weight) = (numbers(200 * inputs, 1), numbers(outputs * inputs, 2));
+        let all = computed(&Linear { x: &x, weight: Weight::F32(&weight), bias: None, inputs, outputs }, &in_turn);
+        let some = Linear { x: &x[..60 * inputs], weight: Weight::F32(&weight), bias: None, inputs, outputs };
+        assert_eq!(computed(&some, &in_turn), all[..60 * outputs]);
+    }
+
+    #[test]
+    #[ignore = "figures: cargo test --release -p patina-onnx --features enabled --lib linear -- --ignored --nocapture"]
+    #[allow(clippy::print_stdout)]
+    fn figures() {
+        for (inputs, outputs) in [(384, 384), (384, 1536), (1536, 384), (1024, 3072), (3072, 1024)] {
+            for rows in [1, 8, 16, 32, 48, 64, 128, 256, 1024, 4096] {
+                let (x, weight, bias) = (numbers(rows * inputs, 1), numbers(outputs * inputs, 2), numbers(outputs, 3));
+                let linear = Linear { x: &x, weight: Weight::F32(&weight), bias: Some(&bias), inputs, outputs };
+                let mut out = vec![0.0; rows * outputs];
+                let mut least = |each: Each<'_, Infallible>| {
+                    let mut time = || {
+                        let begun = Instant::now();
+                        let Ok(()) = compute(black_box(&linear), &mut out, each);
+                        begun.elapsed().as_secs_f64()
+                    };
+                    let once = time();
+                    (0..((0.2 / once) as usize).clamp(5, 2000)).map(|_| time()).fold(f64::INFINITY, f64::min)
+                };
+                let flops = 2.0 * (rows * inputs * outputs) as f64;
+                let (one, two) = (least(&in_turn), least(&on_two_threads));
+                println!(
+                    "{inputs:4} x {outputs:4}, {rows:4} rows: one thread {:8.1} us, {:6.1} GFLOP/s; two {:8.1} us, {:6.1} GFLOP/s",
+                    one * 1e6,
+                    flops / one / 1e9,
+                    two * 1e6,
+                    flops / two / 1e9
+                );
+            }
+        }
+    }
+}

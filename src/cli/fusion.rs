@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::eval::project::choice::{self, Choice};
 use crate::eval::project::{self, Joined, Projected, Searched, Set, history, sentences};
 use crate::fs;
-use crate::index::Index;
+use crate::index::{Change, Index};
 use crate::metrics::Interval;
 use crate::progress::Job;
 use crate::recipe::ProjectionPlan;
@@ -29,8 +29,17 @@ const RECORD_LIMIT: u64 = 1 << 20;
 /// What was chosen, kept beside the index.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Record {
-    /// Of everything that the choice rests on; the same inputs choose once.
+    /// Of what the choice rests on beside the project's texts: another choice is made where it differs.
     pub inputs: String,
+    /// Of the project that it was made or kept for.
+    #[serde(default)]
+    pub structure: String,
+    /// Chunks of that project.
+    #[serde(default)]
+    pub chunks: usize,
+    /// Chunks that came or went since it was made.
+    #[serde(default)]
+    pub changed: usize,
     /// The projection that joined the search; the choice holds for it alone.
     pub projection: Option<String>,
     /// What was chosen.
@@ -38,7 +47,32 @@ pub(super) struct Record {
     pub choice: Choice,
 }
 
+/// Once more than one of so many chunks came or went, weights are chosen anew: it takes some hundred searches, and a file that changed should
+/// cost what its own chunks cost.
+const ANEW_SHARE: usize = 10;
+
 impl Record {
+    /// Whether it was made or kept for this.
+    fn is_of(&self, setup: &Setup, store: &Store) -> Result<bool> {
+        Ok(self.inputs == inputs(setup)? && self.structure == store.structure_hash()?)
+    }
+
+    /// Keeps it for a project in which little changed. A choice that no question judged is made anew, which costs nothing.
+    fn kept(mut self, structure: &str, chunks: usize, change: Change) -> Option<Record> {
+        let changed = match change {
+            Change::Unchanged => 0,
+            Change::Patched { added, removed } => added + removed,
+            Change::Rebuilt => return None,
+        };
+        // An update that was interrupted before it came here told nobody what it changed.
+        self.changed += changed.max(self.chunks.abs_diff(chunks));
+        (self.choice.figures.is_some() && self.changed * ANEW_SHARE <= chunks).then(|| {
+            self.structure = structure.to_owned();
+            self.chunks = chunks;
+            self
+        })
+    }
+
     /// What is kept, if anything is.
     pub fn read(path: &Path) -> Result<Option<Record>> {
         let bytes = match fs::read_limited(path, RECORD_LIMIT) {
@@ -72,16 +106,15 @@ pub(super) fn weights(setup: &Setup, store: &Store, joined: Option<&str>) -> Res
         return Ok(Some(weights));
     }
     let Ok(Some(record)) = Record::read(&setup.embeddings.fusion()) else { return Ok(None) };
-    let holds = record.choice.chosen && record.projection.as_deref() == joined && record.inputs == inputs(setup, store)?;
+    let holds = record.choice.chosen && record.projection.as_deref() == joined && record.is_of(setup, store)?;
     Ok(holds.then_some(record.choice.weights))
 }
 
-/// The hash of everything that a choice depends on.
-pub(super) fn inputs(setup: &Setup, store: &Store) -> Result<String> {
+/// The hash of everything that a choice depends on, but for the project's texts.
+fn inputs(setup: &Setup) -> Result<String> {
     let joined = joined(setup)?;
     let projection = joined.map(|(plan, sha256)| format!("{} {sha256}", plan.name)).unwrap_or_default();
-    let (fingerprint, structure) = (&setup.fingerprint, store.structure_hash()?);
-    Ok(fs::sha256(format!("{}\n{fingerprint}\n{structure}\n{projection}", choice::VERSION).as_bytes()))
+    Ok(fs::sha256(format!("{}\n{}\n{projection}", choice::VERSION, setup.fingerprint).as_bytes()))
 }
 
 /// The projection that joins hybrid search, and the hash of its file.
@@ -91,21 +124,28 @@ fn joined(setup: &Setup) -> Result<Option<(&ProjectionPlan, String)>> {
     Ok(outcome.and_then(|outcome| outcome.sha256).map(|sha256| (plan, sha256)))
 }
 
-/// Chooses, unless the recipe says the weights or the same was chosen before. Needs the indexes as they are to be searched.
-pub(super) fn make(setup: &Setup, store: &Store, job: Job<'_>) -> Result<Option<Record>> {
+/// Chooses, unless the recipe says the weights, or they were chosen before and `change`, what the index had to do, is little. Needs the indexes as they
+/// are to be searched.
+pub(super) fn make(setup: &Setup, store: &Store, change: Change, job: Job<'_>) -> Result<Option<Record>> {
     let path = setup.embeddings.fusion();
     if explicit(setup).is_some() {
         fs::remove_file(&path)?;
         return Ok(None);
     }
-    let inputs = inputs(setup, store)?;
-    if let Ok(Some(record)) = Record::read(&path)
-        && record.inputs == inputs
+    let (inputs, structure, chunks) = (inputs(setup)?, store.structure_hash()?, store.chunk_count()?);
+    let old = Record::read(&path).ok().flatten().filter(|record| record.inputs == inputs);
+    if let Some(record) = &old
+        && record.structure == structure
     {
-        return Ok(Some(record));
+        return Ok(old);
     }
-    let (choice, projection) = chosen(setup, store, job)?;
-    let record = Record { inputs, projection, choice };
+    let record = match old.and_then(|record| record.kept(&structure, chunks, change)) {
+        Some(record) => record,
+        None => {
+            let (choice, projection) = chosen(setup, store, job)?;
+            Record { inputs, structure, chunks, changed: 0, projection, choice }
+        }
+    };
     let json = serde_json::to_vec_pretty(&record).map_err(|e| Error::bug(format!("the choice has no JSON form: {e}")))?;
     fs::write_atomic(&path, |out| out.write_all(&json))?;
     Ok(Some(record))
@@ -117,13 +157,13 @@ pub(super) fn is_current(setup: &Setup, store: &Store) -> Result<bool> {
         return Ok(!setup.embeddings.fusion().exists());
     }
     let Ok(Some(record)) = Record::read(&setup.embeddings.fusion()) else { return Ok(false) };
-    Ok(record.inputs == inputs(setup, store)?)
+    record.is_of(setup, store)
 }
 
 /// What a lockfile tells of the choice; nothing if there is none of what is here now.
 pub(super) fn pins(setup: &Setup, store: &Store) -> Result<Option<FusionPins>> {
     let Ok(Some(record)) = Record::read(&setup.embeddings.fusion()) else { return Ok(None) };
-    if explicit(setup).is_some() || record.inputs != inputs(setup, store)? {
+    if explicit(setup).is_some() || !record.is_of(setup, store)? {
         return Ok(None);
     }
     let Choice { weights, chosen, judging, figures, .. } = &record.choice;
@@ -187,6 +227,13 @@ pub(super) fn text(record: &Record, style: &Style) -> String {
     let with = record.projection.is_some();
     let told = weights.told(with);
     let mut out = format!("fusion {}\n  {reason}\n", if *chosen { style.good(&told) } else { told });
+    if record.changed > 0 {
+        out += &format!(
+            "  of an earlier state: {} came or went since, of {} chunks\n",
+            count(record.changed as u64),
+            count(record.chunks as u64)
+        );
+    }
     if let Some(figures) = figures {
         let kinds: Vec<String> = record.choice.questions.iter().map(|(kind, n)| format!("{} {kind}", count(*n as u64))).collect();
         out += &format!(

@@ -119,18 +119,14 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
             kept.insert(plan.name.clone(), outcome);
         }
     }
-    let mut index = "up to date";
+    let mut change = Change::Unchanged;
     let mut outcomes = Vec::new();
     if index_is_current && kept.len() == setup.plan.projections.len() {
         outcomes.extend(setup.plan.projections.iter().filter_map(|plan| kept.remove(&plan.name)));
     } else {
         let vectors = setup.vectors(&store)?;
         if !index_is_current {
-            index = match Index::update(&base, &made_from, &vectors, job)?.1 {
-                Change::Unchanged => "up to date",
-                Change::Patched { .. } => "updated",
-                Change::Rebuilt => "built",
-            };
+            change = Index::update(&base, &made_from, &vectors, job)?.1;
         }
         let mut sample = None;
         let embed = |texts: &[String]| embed_questions(texts, &setup, job);
@@ -156,7 +152,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         }
     }
     projections::forget_refused(&setup.plan.projections, &setup.embeddings)?;
-    let fusion = fusion::make(&setup, &store, job)?;
+    let fusion = fusion::make(&setup, &store, change, job)?;
     let lockfile = match &lock {
         Some(lock) => pinned.hold_made(&project, lock, Depth::Bytes, job).map(|()| Kept::Held)?,
         None => match pinned.keep_or_write(&project, job) {
@@ -179,7 +175,11 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         fingerprint: setup.fingerprint.clone(),
         chunks,
         embedded,
-        index,
+        index: match change {
+            Change::Unchanged => "up to date",
+            Change::Patched { .. } => "updated",
+            Change::Rebuilt => "built",
+        },
         projections: outcomes,
         fusion,
         lockfile,

@@ -314,6 +314,31 @@ fn vectors_that_know_nothing_lose_their_weight_and_the_choice_is_told() {
     let of = |name: &str| system(&set, name)["figures"]["ndcg_at_10"]["value"].as_f64().unwrap();
     assert!(of("lexical") > of("vector"), "{set}");
 
+    // Of a project in which little changed it stays, and says so; where much did it is chosen anew.
+    let note = String::from_utf8(place.read("notes/00.md")).unwrap();
+    place.write("notes/00.md", format!("{note}\n## Later\n\nOur anchor was weighed.\n"));
+    place.run(["scrape"]).success();
+    assert_eq!(place.run(["status", "--json"]).json()["fusion"]["state"], "stale");
+    let ran = place.run(["oxidize", "--json"]);
+    let after = ran.json()["fusion"].take();
+    assert_eq!((&after["weights"], &after["figures"], &after["changed"]), (&record["weights"], &record["figures"], &json!(1)), "{ran}");
+    assert_eq!(place.run(["status", "--json"]).json()["fusion"]["state"], "current");
+    assert!(place.run(["oxidize"]).success().text().contains("\n  of an earlier state: 1 came or went since, of "));
+    assert_eq!(scry(&place)["fusion"], record["weights"]);
+    for n in 1..6 {
+        let path = format!("notes/{n:02}.md");
+        let note = String::from_utf8(place.read(&path)).unwrap().replace("turn without a sound", "turn with a sound");
+        place.write(&path, format!("{note}\n## Later\n\nOur anchor was weighed {n} times.\n\n## At last\n\nIt was {n} pounds.\n"));
+    }
+    place.run(["scrape"]).success();
+    let after = place.run(["oxidize", "--json"]).json()["fusion"].take();
+    assert_eq!(after["changed"], json!(0), "{after}");
+    assert_ne!(after["figures"], record["figures"]);
+    notes(&place);
+    place.run(["scrape"]).success();
+    assert_eq!(place.run(["oxidize", "--json"]).json()["fusion"], record, "the same inputs choose the same");
+    assert_eq!(place.read(FUSION), kept);
+
     // A damaged record promises nothing, and is made again.
     place.write(FUSION, "{\"inputs\": 1");
     assert_eq!(place.run(["status", "--json"]).json()["fusion"]["state"], "corrupt");

@@ -41,6 +41,17 @@ print(json.dumps({"rate": len(texts) / wall, "cpu": cpu, "peak": resource.getrus
 """
 
 
+def own_packages():
+    """Makes the packages importable that ci/setup.sh installs into a folder of their own."""
+    for folder in sorted(ROOT.glob(f".cache/python-{sys.version_info.major}.{sys.version_info.minor}-*")):
+        if (folder / "whole").exists():
+            sys.path.append(str(folder))
+    try:
+        import numpy  # noqa: F401
+    except ImportError:
+        sys.exit("error: numpy is missing\nhint: run ci/demo once, which installs it into .cache")
+
+
 def run(command, **options):
     """Runs a process to its end: (wall seconds, processor seconds, peak MiB, standard output)."""
     with tempfile.TemporaryFile() as out:
@@ -355,6 +366,7 @@ def main():
     os.environ.setdefault("PATINA_CACHE_DIR", str(CACHE / "patina"))
     if not PATINA.exists():
         sys.exit("error: there is no release build\nhint: run ci/demo, or cargo build --release")
+    own_packages()
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         if arguments.chunks:

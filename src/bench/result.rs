@@ -84,9 +84,9 @@ pub struct Peak {
 pub struct ThreadPeak {
     /// Threads.
     pub threads: usize,
-    /// Floating-point operations a second.
+    /// Floating-point operations a second: those of the processor's tiles (AMX), if it has some and they reach more.
     pub flops_per_second: f64,
-    /// Those of fused multiply-adds alone, where the processor's tiles reach more.
+    /// Those of fused multiply-adds alone, where there are tiles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_tiles: Option<f64>,
 }

@@ -1,5 +1,6 @@
 //! What a lockfile tells of the machine that it was written on.
 
+use crate::embed::select;
 use crate::recipe::lock::Machine;
 
 /// This machine.
@@ -32,6 +33,8 @@ fn cpu() -> Option<String> {
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 fn instruction_set() -> Vec<String> {
     let known = [
+        // Where the system lets it be used as well.
+        ("amx-bf16", select::has_tiles()),
         ("avx", is_x86_feature_detected!("avx")),
         ("avx2", is_x86_feature_detected!("avx2")),
         ("avx512bf16", is_x86_feature_detected!("avx512bf16")),

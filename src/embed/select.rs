@@ -241,10 +241,15 @@ pub fn graph_version(runtime: Runtime) -> Option<u32> {
     }
 }
 
-/// Multiplies blocks of numbers in single precision by the processor's tiles, `times` times, and gives the operations: `None` where linear layers are not
-/// multiplied so.
-pub fn multiply_in_tiles(times: usize) -> Option<u64> {
-    patina_onnx::multiply_in_tiles(times)
+/// Makes what multiplies blocks of numbers in single precision by the processor's tiles, so many times, and gives the operations: `None` where linear
+/// layers are not multiplied so.
+pub fn tiles() -> Option<Box<dyn FnMut(usize) -> u64>> {
+    patina_onnx::tiles()
+}
+
+/// Whether linear layers in single precision are multiplied by the processor's tiles (AMX).
+pub fn has_tiles() -> bool {
+    tiles().is_some()
 }
 
 /// Every runtime, and whether this build carries it.

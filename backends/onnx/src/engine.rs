@@ -127,7 +127,7 @@ fn open(model: Arc<Model>, options: &Options, profile: Option<&Path>) -> Result<
         // Laid out anew the weights would be in memory twice, and batches of a thousand tokens are no faster (docs/PERFORMANCE.md).
         .with_prepacking(false)
         .map_err(|e| load(&e))?
-        .with_operators(operators::domain().map_err(|e| load(&e))?)
+        .with_operators(operators::domain(options.threads.max(1)).map_err(|e| load(&e))?)
         .map_err(|e| load(&e))?;
     if let Some(profile) = profile {
         builder = builder.with_profiling(profile).map_err(|e| load(&e))?;
@@ -146,7 +146,7 @@ fn open(model: Arc<Model>, options: &Options, profile: Option<&Path>) -> Result<
         let stored = model.weights().get(name);
         let half = stored.as_ref().and_then(|stored| Some((stored.bf16_in_place()?, stored.shape)));
         let Some((values, shape)) = half else {
-            return Err(EngineError::weights(model.weights().path(), format!("the tensor {name} is missing")));
+            return Err(EngineError::weights(model.weights().path(), format!("the tensor {name} is no longer there in bf16")));
         };
         tensors.push((bf16_name(name), in_place(values, shape)?));
     }

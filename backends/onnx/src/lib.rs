@@ -33,23 +33,21 @@ pub use engine::{load, runtime_version};
 pub const ENABLED: bool = cfg!(feature = "enabled");
 
 /// The version of the graphs that this backend generates: part of what vectors are reproduced by, and pinned by lockfiles. Raise it when
-/// a change of `graph.rs`, or of what it records, can alter a value of a model that ran before.
+/// a change of `graph.rs`, or of what it records, can alter a value of a model that ran before. With a version a graph still depends on whether the
+/// processor has AMX, as the last digits of vectors depend on it.
 pub const GRAPH_VERSION: u32 = 4;
 
 /// The number formats that it computes in.
 pub const PRECISIONS: &[Precision] = &[Precision::F32, Precision::Int8];
 
-/// Multiplies two blocks of numbers in single precision, both in the nearest caches, `times` times as linear layers are multiplied where the processor has
-/// tiles (AMX): each number as three of bf16, six products of those for each product. Gives the floating-point operations, a multiplication and an
-/// addition being two; `None` where there are no tiles, or in a build without the backend.
-pub fn multiply_in_tiles(times: usize) -> Option<u64> {
+/// Makes what multiplies two blocks of numbers in single precision, both in the nearest caches, so many times as linear layers are multiplied where the
+/// processor has tiles (AMX): each number as three of bf16, six products of those for each product. It gives the floating-point operations, a
+/// multiplication and an addition being two. `None` where there are no tiles, or in a build without the backend.
+pub fn tiles() -> Option<Box<dyn FnMut(usize) -> u64>> {
     #[cfg(feature = "enabled")]
-    return kernels::linear::repeat_in_tiles(times);
+    return kernels::linear::tiles();
     #[cfg(not(feature = "enabled"))]
-    {
-        let _ = times;
-        None
-    }
+    None
 }
 
 /// The oldest ONNX Runtime that this build can use.

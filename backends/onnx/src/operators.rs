@@ -12,7 +12,7 @@ use ort::value::{DynValue, PrimitiveTensorElementType, TensorElementType, ValueR
 use ort::{Error, Result};
 
 use crate::kernels::attention::{Scratch, Task, attend};
-use crate::kernels::linear::{self, Linear, Weight};
+use crate::kernels::linear::{self, Each, Hands, Linear, Weight};
 use crate::kernels::norm::{Norm, normalize};
 use crate::kernels::quantize::{Products, dequantize, quantize};
 use crate::kernels::shared::Shared;
@@ -38,12 +38,12 @@ pub(crate) const DEQUANTIZE: &str = "Dequantize";
 /// Work, in multiplications or so, below which another thread costs more than it brings.
 const WORTH_A_THREAD: usize = 100_000;
 
-/// All of them.
-pub(crate) fn domain() -> Result<OperatorDomain> {
+/// All of them, for a session of so many threads.
+pub(crate) fn domain(threads: usize) -> Result<OperatorDomain> {
     OperatorDomain::new(DOMAIN)?
         .add(AttentionOperator)?
-        .add(LinearOperator { bf16: false })?
-        .add(LinearOperator { bf16: true })?
+        .add(LinearOperator { bf16: false, threads })?
+        .add(LinearOperator { bf16: true, threads })?
         .add(NormOperator)?
         .add(QuantizeOperator)?
         .add(DequantizeOperator)
@@ -232,6 +232,7 @@ impl Operator for AttentionOperator {
 /// See [`LINEAR`] and [`LINEAR_BF16`].
 struct LinearOperator {
     bf16: bool,
+    threads: usize,
 }
 
 impl Operator for LinearOperator {
@@ -251,7 +252,7 @@ impl Operator for LinearOperator {
     }
 
     fn create_kernel<'attr>(&self, _: &KernelContext<'attr>) -> Result<BoxedKernel<'attr>> {
-        let half = self.bf16;
+        let (half, threads) = (self.bf16, self.threads);
         Ok(kernel(move |context| {
             let (x, weight, bias) = (input(context, 0)?, input(context, 1)?, context.input(2)?);
             let (shape, x) = x.try_extract_tensor::<f32>()?;
@@ -263,12 +264,20 @@ impl Operator for LinearOperator {
             let (&[rows, inputs], &[outputs, of_inputs]) = (&**shape, &**of_weight) else {
                 return Err(wrong("the weight"));
             };
-            if inputs != of_inputs || bias.is_some_and(|bias| bias.len() != outputs as usize) {
+            if inputs != of_inputs || inputs == 0 || bias.is_some_and(|bias| bias.len() != outputs as usize) {
                 return Err(wrong("the weight or the bias"));
             }
             let mut out = context.output(0, [rows, outputs])?.ok_or_else(|| Error::new("the output is missing"))?;
             let linear = Linear { x, weight, bias, inputs: inputs as usize, outputs: outputs as usize };
-            linear::compute(&linear, out.try_extract_tensor_mut::<f32>()?.1, &|count, work| whole(context, count, work))
+            let cost = (rows as usize).saturating_mul(linear.inputs).saturating_mul(linear.outputs);
+            let each: Each<'_, Error> = &|count, work| match cost < WORTH_A_THREAD {
+                true => {
+                    (0..count).for_each(work);
+                    Ok(())
+                }
+                false => whole(context, count, work),
+            };
+            linear::compute(&linear, out.try_extract_tensor_mut::<f32>()?.1, &Hands { each, threads })
         }))
     }
 }

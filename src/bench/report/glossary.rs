@@ -26,6 +26,10 @@ pub(super) fn glossary(view: &View<'_>) -> Vec<(&'static str, String)> {
         .collect();
     let peak =
         if peaks.is_empty() { String::new() } else { format!(" Here: {}, {}.", super::numbers::listed(&peaks), view.result.peak.method) };
+    let unless = match view.result.peak.flops_per_second.iter().any(|peak| peak.without_tiles.is_some()) {
+        true => ", unless the weights are bf16: those need half of the tiles' products",
+        false => "",
+    };
     let terms = [
         (
             true,
@@ -68,7 +72,7 @@ pub(super) fn glossary(view: &View<'_>) -> Vec<(&'static str, String)> {
             "Share of peak",
             format!(
                 "Operations a second that the model needs, attention included and padding not, over what this machine reaches in multiplying \
-             matrices of single precision. More than 100 is an error of measurement.{peak}"
+             matrices of single precision. More than 100 is an error of measurement{unless}.{peak}"
             ),
         ),
         (

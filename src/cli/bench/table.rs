@@ -93,7 +93,7 @@ fn head(result: &BenchResult, style: &Style) -> String {
         .flops_per_second
         .iter()
         .map(|peak| {
-            let without = peak.without_tiles.map(|rate| format!(" ({:.0} without AMX)", rate / 1e9)).unwrap_or_default();
+            let without = peak.without_tiles.map(|rate| format!(" ({:.0} without tiles)", rate / 1e9)).unwrap_or_default();
             format!("{:.0} GFLOP/s{without} on {}", peak.flops_per_second / 1e9, plural(peak.threads, "thread"))
         })
         .collect();

@@ -2,7 +2,7 @@
 //! products of bf16 numbers, sixteen times as many a cycle as by fused multiply-adds.
 
 use std::arch::asm;
-use std::arch::x86_64::{__cpuid, __cpuid_count, __get_cpuid_max};
+use std::arch::x86_64::{__cpuid, __cpuid_count, __get_cpuid_max, _xgetbv};
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
@@ -30,7 +30,17 @@ fn processor_has_tiles() -> bool {
         return false;
     }
     let has = __cpuid_count(LEAF, 0).edx;
-    has & BF16 != 0 && has & TILES != 0
+    // SAFETY: the processor has XGETBV where the system uses XSAVE.
+    has & BF16 != 0 && has & TILES != 0 && unsafe { system_keeps_tiles() }
+}
+
+/// Whether the system saves the registers when it switches threads.
+#[target_feature(enable = "xsave")]
+fn system_keeps_tiles() -> bool {
+    /// XTILECFG and XTILEDATA.
+    const STATE: u64 = 3 << 17;
+    // SAFETY: register 0 is there wherever XGETBV is.
+    unsafe { _xgetbv(0) & STATE == STATE }
 }
 
 /// Linux keeps the registers' large state from threads whose process has not asked for it; a system that does not know them refuses.
@@ -68,7 +78,7 @@ pub(super) struct Tiles(PhantomData<*const ()>);
 
 impl Tiles {
     /// # Safety
-    /// [`usable`] said so.
+    /// [`usable`] said so; no other one lives on this thread, and nothing else configures its registers as long as this one does.
     pub(super) unsafe fn configured() -> Tiles {
         // SAFETY: the caller has AMX; a configuration is 64 bytes that are read.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const CONFIGURATION, options(nostack, readonly)) };

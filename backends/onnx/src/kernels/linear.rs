@@ -11,6 +11,13 @@ use super::shared::Shared;
 /// Calls a function for every number below a count, on as many threads as there are.
 pub(crate) type Each<'a, E> = &'a dyn Fn(usize, &(dyn Fn(usize) + Send + Sync)) -> Result<(), E>;
 
+/// Who does the work.
+pub(crate) struct Hands<'a, E> {
+    pub each: Each<'a, E>,
+    /// How many threads that are, at most.
+    pub threads: usize,
+}
+
 /// `x weightᵀ + bias`
 #[derive(Clone, Copy)]
 pub(crate) struct Linear<'a> {
@@ -42,28 +49,28 @@ pub(crate) fn worthwhile() -> bool {
     false
 }
 
-/// Multiplies blocks in the nearest caches in tiles so many times and gives the operations; nothing where there are no tiles.
-pub(crate) fn repeat_in_tiles(times: usize) -> Option<u64> {
+/// What multiplies blocks in the nearest caches in tiles so many times and gives the operations; nothing where there are no tiles.
+pub(crate) fn tiles() -> Option<Box<dyn FnMut(usize) -> u64>> {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     if super::amx::usable() {
         // SAFETY: AMX is usable.
-        return Some(unsafe { super::tiled::repeat(times) });
+        return Some(Box::new(unsafe { super::tiled::repeated() }));
     }
-    let _ = times;
     None
 }
 
 /// Computes `out`, `[rows, outputs]`.
-pub(crate) fn compute<E>(linear: &Linear<'_>, out: &mut [f32], each: Each<'_, E>) -> Result<(), E> {
-    let rows = linear.x.len() / linear.inputs.max(1);
+pub(crate) fn compute<E>(linear: &Linear<'_>, out: &mut [f32], hands: &Hands<'_, E>) -> Result<(), E> {
+    assert!(linear.inputs > 0, "a layer has inputs");
+    let rows = linear.x.len() / linear.inputs;
     assert!(rows * linear.inputs == linear.x.len() && out.len() == rows * linear.outputs, "whole rows");
     let out = Shared::new(out);
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    if rows >= super::tiled::WORTH_TILES && linear.inputs > 0 && super::amx::usable() {
+    if rows >= super::tiled::WORTH_TILES && super::amx::usable() {
         // SAFETY: AMX is usable.
-        return unsafe { super::tiled::compute(linear, rows, out, each) };
+        return unsafe { super::tiled::compute(linear, rows, out, hands) };
     }
-    few(linear, rows, out, each)
+    few(linear, rows, out, hands.each)
 }
 
 /// Memory that one thread uses again and again.
@@ -102,7 +109,7 @@ dispatched! {
 #[inline(always)]
 fn columns_of<I: Instructions>(linear: &Linear<'_>, from: usize, width: usize, scratch: &mut Scratch) {
     let Linear { x, inputs, .. } = *linear;
-    let rows = x.len() / inputs.max(1);
+    let rows = x.len() / inputs;
     let Scratch { right, out } = scratch;
     right.resize((inputs.next_multiple_of(LANES) * PANEL).max(right.len()), 0.0);
     out.resize((rows * PANEL).max(out.len()), 0.0);
@@ -129,7 +136,7 @@ fn columns_of<I: Instructions>(linear: &Linear<'_>, from: usize, width: usize, s
 /// Columns, each `size` numbers, side by side in `right`, `[size, PANEL]`; zeros where there are none.
 #[inline(always)]
 fn turn<I: Instructions, T: Copy>(columns: &[T], size: usize, number: impl Fn(T) -> f32, right: &mut [f32]) {
-    let count = columns.len() / size.max(1);
+    let count = columns.len() / size;
     for from in (0..size).step_by(LANES) {
         let whole = LANES.min(size - from);
         for half in 0..PANEL / LANES {
@@ -217,7 +224,7 @@ mod tests {
 
     fn computed(linear: &Linear<'_>, each: Each<'_, Infallible>) -> Vec<f32> {
         let mut out = vec![f32::NAN; linear.x.len() / linear.inputs * linear.outputs];
-        let Ok(()) = compute(linear, &mut out, each);
+        let Ok(()) = compute(linear, &mut out, &Hands { each, threads: 2 });
         out
     }
 
@@ -385,7 +392,7 @@ mod tests {
                 let mut least = |each: Each<'_, Infallible>| {
                     let mut time = || {
                         let begun = Instant::now();
-                        let Ok(()) = compute(black_box(&linear), &mut out, each);
+                        let Ok(()) = compute(black_box(&linear), &mut out, &Hands { each, threads: 2 });
                         begun.elapsed().as_secs_f64()
                     };
                     let once = time();

@@ -17,33 +17,29 @@ mod split;
 mod tiled;
 
 /// The instruction sets that kernels are compiled for beside the target's own.
+#[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Level {
     /// The target's own.
-    #[cfg_attr(target_arch = "x86_64", allow(dead_code, reason = "what is left where the others are not"))]
     Plain,
-    #[cfg(target_arch = "x86_64")]
     Avx2,
-    #[cfg(target_arch = "x86_64")]
     Avx512,
 }
 
+#[cfg(target_arch = "x86_64")]
 fn level() -> Level {
-    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("fma")
     {
-        if is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("fma")
-        {
-            return Level::Avx512;
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return Level::Avx2;
-        }
+        return Level::Avx512;
     }
-    Level::Plain
+    match is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        true => Level::Avx2,
+        false => Level::Plain,
+    }
 }
 
 /// Makes a function that runs `$generic` compiled for the best instruction set; its parameter is that set.
@@ -98,6 +94,7 @@ mod tests {
     #[ignore = "figures: cargo test --release -p patina-onnx --features enabled --lib kernels -- --ignored --nocapture"]
     #[allow(clippy::print_stdout)]
     fn figures() {
+        #[cfg(target_arch = "x86_64")]
         println!("{:?}, one thread", super::level());
         for tokens in [8, 16, 32, 64, 128, 256, 512] {
             let (heads, size) = (12, 32);

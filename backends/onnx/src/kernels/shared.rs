@@ -10,9 +10,9 @@ pub(crate) struct Shared<T> {
 }
 
 // SAFETY: only a pointer; `part` and `read` say what their users must see to.
-unsafe impl<T: Send> Send for Shared<T> {}
+unsafe impl<T: Send + Sync> Send for Shared<T> {}
 // SAFETY: as above.
-unsafe impl<T: Send> Sync for Shared<T> {}
+unsafe impl<T: Send + Sync> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
     pub(crate) fn new(values: &mut [T]) -> Shared<T> {
@@ -30,6 +30,7 @@ impl<T> Shared<T> {
 
     /// # Safety
     /// The memory is alive, and nobody writes to this part of it.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     pub(crate) unsafe fn read(&self, range: Range<usize>) -> &[T] {
         assert!(range.start <= range.end && range.end <= self.length, "a part lies in its whole");
         // SAFETY: within the memory, as was checked; only read, as the caller promises.

@@ -3,7 +3,7 @@
 //! A number of 24 bits is the exact sum of three of 8: the nearest of 8 bits, the nearest to what is left, and what is left then. Of the nine
 //! products of two such numbers six are larger than half of single precision's last place, and their sum is the product as a fused multiply-add
 //! would know it (Henry, Tang and Heinecke 2019, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations").
-//! Only what is below 2^-126 is lost.
+//! What is below 2^-126 is lost, and a number from 3.396e38 on, whose first part is infinite, is none.
 
 use std::arch::x86_64::{
     __m512, __m512i, _mm512_add_epi32, _mm512_and_si512, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_loadu_si512,
@@ -149,5 +149,85 @@ pub(super) unsafe fn right<T: Number>(columns: &[T], size: usize, tiles: &mut [T
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the tile registers sum up, `[row, column]`, in double precision: of parts `i` and `j` where the product reaches single precision's
+    /// last place. For processors without them.
+    fn emulated(left: &[Tile], right: &[Tile], parts: usize) -> Vec<[f64; BLOCK]> {
+        let number = |half: u16| f64::from(bf16::from_bits(half));
+        let mut sums = vec![[0.0; BLOCK]; BLOCK];
+        for (left, right) in left.chunks_exact(6).zip(right.chunks_exact(2 * parts)) {
+            for (i, j) in [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 0)].into_iter().filter(|(_, j)| *j < parts) {
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    for (column, sum) in sums.iter_mut().enumerate() {
+                        let (a, b) = (&left[2 * i + row / ROWS].0[row % ROWS], &right[2 * j + column / ROWS].0);
+                        *sum += (0..STEP).map(|at| number(a[at]) * number(b[at / 2][2 * (column % ROWS) + at % 2])).sum::<f64>();
+                    }
+                }
+            }
+        }
+        sums
+    }
+
+    fn numbers(count: usize, factor: usize) -> Vec<f32> {
+        (0..count).map(|at| ((at * factor) % 7919) as f32 / 3000.0 - 1.3).collect()
+    }
+
+    fn check<T: Number>(rows: usize, columns: usize, size: usize, weight: &[T], number: impl Fn(T) -> f64) {
+        let x = numbers(rows * size, 104_729);
+        let steps = size.div_ceil(STEP);
+        // What an earlier block left must not show.
+        let (mut a, mut b) = (vec![Tile([[0x7fc0; STEP]; ROWS]); 6 * steps], vec![Tile([[0x7fc0; STEP]; ROWS]); 2 * T::PARTS * steps]);
+        // SAFETY: the caller looked for AVX-512.
+        unsafe {
+            left(&x, size, 0, &mut a);
+            right(weight, size, &mut b);
+        }
+        for (row, sums) in emulated(&a, &b, T::PARTS).iter().enumerate() {
+            for (column, &found) in sums.iter().enumerate() {
+                let products = (0..size).filter(|_| row < rows && column < columns);
+                let products: Vec<f64> = products.map(|at| f64::from(x[row * size + at]) * number(weight[column * size + at])).collect();
+                let most = products.iter().map(|product| product.abs()).sum::<f64>() * f64::from(f32::EPSILON) / 2.0;
+                let expected = products.iter().sum::<f64>();
+                assert!((found - expected).abs() <= most, "{rows} x {columns} x {size} [{row}, {column}]: {found}, not {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn six_products_are_the_product() {
+        if super::super::level() != super::super::Level::Avx512 {
+            return;
+        }
+        for (rows, columns, size) in [(32, 32, 64), (1, 32, 31), (32, 1, 33), (17, 15, 1), (16, 16, 100)] {
+            let weight = numbers(columns * size, 15_485_863);
+            check(rows, columns, size, &weight, f64::from);
+            let halves: Vec<bf16> = weight.iter().map(|&number| bf16::from_f32(number)).collect();
+            check(rows, columns, size, &halves, f64::from);
+        }
+    }
+
+    #[test]
+    fn three_parts_are_the_number_until_the_first_would_be_infinite() {
+        if super::super::level() != super::super::Level::Avx512 {
+            return;
+        }
+        let parts = |bits: u32| {
+            let mut tiles = [Tile::ZERO; 6];
+            // SAFETY: there is AVX-512.
+            unsafe { left(&[f32::from_bits(bits)], 1, 0, &mut tiles) };
+            [0, 2, 4].map(|part| f64::from(bf16::from_bits(tiles[part].0[0][0])))
+        };
+        for bits in [1.0f32, -1.0, 1.000_000_1, 0.999_999_94, 16_777_215.0, 1.0e-30, -3.3e38, 0.1].map(f32::to_bits) {
+            assert_eq!(parts(bits).iter().sum::<f64>(), f64::from(f32::from_bits(bits)), "{bits:x}");
+        }
+        // The greatest that rounds to a finite part, and the next.
+        assert_eq!(parts(0x7f7f_7fff).iter().sum::<f64>(), f64::from(f32::from_bits(0x7f7f_7fff)));
+        assert!(parts(0x7f7f_8000)[0].is_infinite() && parts(0x7f7f_8000)[2].is_nan());
     }
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use half::bf16;
 
 use super::amx::{self, BLOCK, Block};
-use super::linear::{Each, Linear, Weight};
+use super::linear::{Hands, Linear, Weight};
 use super::shared::Shared;
 use super::split::{self, Number, STEP, Tile};
 
@@ -31,15 +31,15 @@ impl Blocking {
     }
 }
 
-/// Parts of the work that threads take from: enough to end at about the same time, and few, since each reads its part of the weight anew.
-const TASKS: usize = 4;
+/// Parts of the work for each thread: enough to end at about the same time, and few, since each reads its part of the weight anew.
+const TASKS: usize = 2;
 
-/// Multiplies a block with another, both in the nearest cache, so many times, and gives the operations: a multiplication of numbers in single
+/// What multiplies a block with another, both in the nearest cache, so many times, and gives the operations: a multiplication of numbers in single
 /// precision and an addition are two.
 ///
 /// # Safety
 /// [`amx::usable`] said so.
-pub(super) unsafe fn repeat(times: usize) -> u64 {
+pub(super) unsafe fn repeated() -> impl FnMut(usize) -> u64 {
     const STEPS: usize = 4;
     const SIZE: usize = STEPS * STEP;
     let numbers: Vec<f32> = (0..BLOCK * SIZE).map(|at| ((at * 37) % 101) as f32 / 50.0 - 1.0).collect();
@@ -49,31 +49,34 @@ pub(super) unsafe fn repeat(times: usize) -> u64 {
     unsafe {
         split::left(&numbers, SIZE, 0, &mut left);
         split::right(&numbers, SIZE, &mut right);
-        let registers = amx::Tiles::configured();
+    }
+    move |times| {
+        // SAFETY: there is AMX, as the caller promises, and nothing else uses the registers meanwhile.
+        let registers = unsafe { amx::Tiles::configured() };
         for _ in 0..times {
             registers.multiply::<f32>(std::hint::black_box(&left), &right, &mut sums);
         }
+        std::hint::black_box(&sums);
+        (2 * BLOCK * BLOCK * SIZE * times) as u64
     }
-    std::hint::black_box(&sums);
-    (2 * BLOCK * BLOCK * SIZE * times) as u64
 }
 
 /// Computes `out`, `[rows, outputs]`.
 ///
 /// # Safety
 /// [`amx::usable`] said so.
-pub(super) unsafe fn compute<E>(linear: &Linear<'_>, rows: usize, out: Shared<f32>, each: Each<'_, E>) -> Result<(), E> {
+pub(super) unsafe fn compute<E>(linear: &Linear<'_>, rows: usize, out: Shared<f32>, hands: &Hands<'_, E>) -> Result<(), E> {
     // SAFETY: as the caller promises.
     unsafe {
         match linear.weight {
-            Weight::F32(weight) => of::<f32, E>(linear, weight, rows, out, each),
-            Weight::Bf16(weight) => of::<bf16, E>(linear, weight, rows, out, each),
+            Weight::F32(weight) => of::<f32, E>(linear, weight, rows, out, hands),
+            Weight::Bf16(weight) => of::<bf16, E>(linear, weight, rows, out, hands),
         }
     }
 }
 
 thread_local! {
-    /// The weight as it is laid out, of the thread that asks for the work.
+    /// The weight as it is laid out, of the thread that asks for the work: kept for the next layer, and so as long as the thread lives.
     static WEIGHT: RefCell<Vec<Tile>> = RefCell::default();
     /// A block of rows, of each thread.
     static ROWS: RefCell<Vec<Tile>> = RefCell::default();
@@ -81,7 +84,7 @@ thread_local! {
 
 /// # Safety
 /// As of [`compute`].
-unsafe fn of<T: Number, E>(linear: &Linear<'_>, weight: &[T], rows: usize, out: Shared<f32>, each: Each<'_, E>) -> Result<(), E> {
+unsafe fn of<T: Number, E>(linear: &Linear<'_>, weight: &[T], rows: usize, out: Shared<f32>, hands: &Hands<'_, E>) -> Result<(), E> {
     let Linear { inputs, outputs, .. } = *linear;
     let tiles = 2 * T::PARTS * inputs.div_ceil(STEP);
     // As many columns each time, in whole blocks.
@@ -93,17 +96,20 @@ unsafe fn of<T: Number, E>(linear: &Linear<'_>, weight: &[T], rows: usize, out: 
         for column in (0..outputs).step_by(at_once) {
             let columns = column..outputs.min(column + at_once);
             let column_blocks = columns.len().div_ceil(BLOCK);
-            each(column_blocks, &|at| {
+            (hands.each)(column_blocks, &|at| {
                 let lies = (column + at * BLOCK) * inputs..columns.end.min(column + (at + 1) * BLOCK) * inputs;
                 // SAFETY: there is AVX-512 where there is AMX. The memory lives until `each` returns, and each block has a part of its own.
                 unsafe { split::right(&weight[lies], inputs, laid_out.part(at * tiles..(at + 1) * tiles)) };
             })?;
             let row_blocks = rows.div_ceil(BLOCK);
-            let panel = Blocking::of(T::PARTS).panel.min(column_blocks);
+            // As many parts as threads want of whole panels and chunks of rows; of narrower panels where there are too few rows.
+            let wanted = TASKS * hands.threads;
+            let most = column_blocks.div_ceil(wanted.div_ceil(row_blocks));
+            let panel = Blocking::of(T::PARTS).panel.min(most);
             let panels = column_blocks.div_ceil(panel);
-            let chunk = row_blocks.div_ceil(TASKS.div_ceil(panels));
+            let chunk = row_blocks.div_ceil(wanted.div_ceil(panels));
             let chunks = row_blocks.div_ceil(chunk);
-            each(panels * chunks, &|at| {
+            (hands.each)(panels * chunks, &|at| {
                 let (panel_at, chunk_at) = (at / chunks, at % chunks);
                 let task = Task {
                     rows: chunk_at * chunk * BLOCK..rows.min((chunk_at + 1) * chunk * BLOCK),
@@ -153,9 +159,9 @@ unsafe fn multiply<T: Number>(linear: &Linear<'_>, task: &Task, laid_out: Shared
                         let columns = column..task.columns.end.min(column + BLOCK);
                         // What is added: the bias, or what earlier steps gave.
                         let bias = bias.filter(|_| first == 0).map(|bias| &bias[columns.clone()]);
-                        for (row, sums) in rows.clone().zip(&sums.0) {
+                        for (at, row) in rows.clone().enumerate() {
                             let out = out.part(row * outputs + columns.start..row * outputs + columns.end);
-                            finish(sums, bias, first > 0, out);
+                            finish(&sums, at, bias, first > 0, out);
                         }
                     }
                 }
@@ -164,14 +170,15 @@ unsafe fn multiply<T: Number>(linear: &Linear<'_>, task: &Task, laid_out: Shared
     });
 }
 
-/// `out = sums + bias`, or `out += sums`, for up to 32 numbers.
+/// `out = sums + bias`, or `out += sums`, for up to 32 numbers of a row of the block.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn finish(sums: &[f32; BLOCK], bias: Option<&[f32]>, add: bool, out: &mut [f32]) {
+fn finish(sums: &Block, row: usize, bias: Option<&[f32]>, add: bool, out: &mut [f32]) {
+    let sums = &sums.0[row];
     assert!(out.len() <= BLOCK && bias.is_none_or(|bias| bias.len() == out.len()), "a row of a block");
     let lanes = ((1u64 << out.len()) - 1) as u32;
     for (half, lanes) in [(0, lanes as u16), (BLOCK / 2, (lanes >> 16) as u16)] {
-        // SAFETY: the masks leave out what is beyond the slices' ends, and the sums are so many.
+        // SAFETY: the masks leave out what is beyond the slices' ends, and the sums are so many, on a boundary of 64 bytes.
         unsafe {
             let mut sum = _mm512_load_ps(sums.as_ptr().add(half));
             if let Some(bias) = bias {

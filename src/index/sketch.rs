@@ -51,16 +51,19 @@ impl Index {
 }
 
 fn add(sums: &mut [f64; NUMBERS], key: u64, vector: &[f32]) {
-    for (number, sum) in sums.iter_mut().enumerate() {
-        let mut random = SplitMix64::stream(key, number as u64);
-        for part in vector.chunks(64) {
-            let signs = random.next_u64();
-            *sum += part
-                .iter()
-                .enumerate()
-                .map(|(at, &value)| if signs >> at & 1 == 0 { f64::from(value) } else { -f64::from(value) })
-                .sum::<f64>();
+    let mut random: [SplitMix64; NUMBERS] = std::array::from_fn(|number| SplitMix64::stream(key, number as u64));
+    for part in vector.chunks(64) {
+        let mut signs = random.each_mut().map(SplitMix64::next_u64);
+        // Side by side, so that none of the sums waits for the one before.
+        let mut parts = [0.0; NUMBERS];
+        for &value in part {
+            let value = f64::from(value).to_bits();
+            for (part, signs) in parts.iter_mut().zip(&mut signs) {
+                *part += f64::from_bits(value ^ (*signs << 63));
+                *signs >>= 1;
+            }
         }
+        sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
     }
 }
 
@@ -78,6 +81,20 @@ mod tests {
 
     fn furthest(a: &[f64; NUMBERS], b: &[f64; NUMBERS]) -> f64 {
         a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn each_number_is_a_sum_with_signs_of_its_own() {
+        let vector: Vec<f32> = (0..150).map(|at| (at as f32 * 0.7).sin()).collect();
+        let mut sums = [1.0; NUMBERS];
+        add(&mut sums, 77, &vector);
+        for (number, sum) in sums.into_iter().enumerate() {
+            let mut random = SplitMix64::stream(77, number as u64);
+            let signs: Vec<u64> = (0..3).map(|_| random.next_u64()).collect();
+            let signed = vector.iter().enumerate().map(|(at, &value)| if signs[at / 64] >> (at % 64) & 1 == 0 { value } else { -value });
+            let expected = 1.0 + signed.map(f64::from).sum::<f64>();
+            assert!((sum - expected).abs() < 1e-12, "{number}: {sum}, not {expected}");
+        }
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub const EXPANSION_ADD: usize = 128;
 /// Candidates that are kept while the graph is searched.
 pub const EXPANSION_SEARCH: usize = 512;
 /// The same in an index of more than [`LARGE`] vectors, whose graph finds less of what questions from elsewhere ask for.
-pub const EXPANSION_SEARCH_LARGE: usize = 1024;
+pub const EXPANSION_SEARCH_LARGE: usize = 2048;
 /// See [`EXPANSION_SEARCH_LARGE`].
 pub const LARGE: usize = 200_000;
 /// Searches that may run at the same time; more of them fail, they do not wait.

@@ -62,7 +62,9 @@ fn tell(file: &Path, times: usize) {
         let Some(operator) = event["args"]["op_name"].as_str().filter(|_| named && event["ts"].as_f64() >= Some(begin)) else { continue };
         let shapes: Vec<Vec<f64>> = event["args"]["input_type_shape"].as_array().into_iter().flatten().filter_map(shape).collect();
         let (name, operations) = match (operator, &shapes[..]) {
-            ("Gemm", [x, weight, ..]) => (format!("Gemm {} x {}", x[1], weight[0]), 2.0 * x[0] * x[1] * weight[0]),
+            ("Gemm" | "Linear" | "LinearBf16", [x, weight, ..]) => {
+                (format!("{operator} {} x {}", x[1], weight[0]), 2.0 * x[0] * x[1] * weight[0])
+            }
             ("MatMul" | "MatMulInteger", [x, weight, ..]) => {
                 (format!("{operator} {} x {}", x[1], weight[1]), 2.0 * x[0] * x[1] * weight[1])
             }

@@ -100,6 +100,28 @@ fn weights_in_eight_bits_are_made_once() {
     assert_eq!(patina_onnx::load(model, &options).expect("an engine").info().weights, WeightsOrigin::Model);
 }
 
+/// What one engine left in a processor's registers must not show in another's vectors: where there is AMX, both precisions use its tiles, each
+/// configured in its own way, on the same threads.
+#[test]
+fn engines_of_two_precisions_take_turns() {
+    let model = Arc::new(Model::open(&golden().join("bert-mean")).expect("a model"));
+    let rows: Vec<Vec<u32>> = (0..8).map(|row| (0..40).map(|at| 1 + (row * 17 + at * 5) % 60).collect()).collect();
+    let batch = TokenBatch::from_rows(&rows);
+    let load = |precision| {
+        let options = Options { library: library(), threads: 1, precision, keep: None };
+        patina_onnx::load(model.clone(), &options).expect("an engine")
+    };
+    let bits = |engine: &mut dyn patina_backend::EmbeddingEngine| {
+        engine.embed(&batch).expect("vectors").values().iter().map(|value| value.to_bits()).collect::<Vec<u32>>()
+    };
+    let (mut single, mut int8) = (load(Precision::F32), load(Precision::Int8));
+    let expected = (bits(single.as_mut()), bits(int8.as_mut()));
+    assert_ne!(expected.0, expected.1);
+    for turn in 0..3 {
+        assert_eq!((bits(single.as_mut()), bits(int8.as_mut())), expected, "turn {turn}");
+    }
+}
+
 #[test]
 fn configs_that_lie_are_errors_or_vectors() {
     let options = Options { library: library(), threads: 1, precision: Precision::F32, keep: None };

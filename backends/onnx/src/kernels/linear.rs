@@ -38,8 +38,8 @@ pub(crate) enum Weight<'a> {
     Bf16(&'a [bf16]),
 }
 
-/// Columns that few rows are multiplied with at a time: two registers of AVX-512.
-const PANEL: usize = 2 * LANES;
+/// Outputs that one task of few rows computes.
+const OUTPUTS: usize = 48;
 
 /// Whether linear layers are faster here than in ONNX Runtime: with AMX they are.
 pub(crate) fn worthwhile() -> bool {
@@ -76,108 +76,145 @@ pub(crate) fn compute<E>(linear: &Linear<'_>, out: &mut [f32], hands: &Hands<'_,
 /// Memory that one thread uses again and again.
 #[derive(Default)]
 struct Scratch {
-    /// `[inputs, PANEL]`
-    right: Vec<f32>,
-    /// `[rows, PANEL]`
+    /// `[OUTPUTS, inputs]`, of a weight in bf16.
+    weight: Vec<f32>,
+    /// `[rows, OUTPUTS]`
     out: Vec<f32>,
 }
 
-/// Of few rows reading the weight takes the most time: each part of it is read once, and by one thread.
+/// Of few rows reading the weight takes the most time: it is read once, row by row as it lies there, and each of its numbers is multiplied with those
+/// of all rows at once, which lie side by side for that.
 fn few<E>(linear: &Linear<'_>, rows: usize, out: Shared<f32>, each: Each<'_, E>) -> Result<(), E> {
     thread_local! {
+        /// `[inputs, places]`, places being rows up to a multiple of 16; of the thread that asks for the work.
+        static TURNED: RefCell<Vec<f32>> = RefCell::default();
         static SCRATCH: RefCell<Scratch> = RefCell::default();
     }
-    each(linear.outputs.div_ceil(PANEL), &|panel| {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let from = panel * PANEL;
-            let width = PANEL.min(linear.outputs - from);
-            columns(linear, from, width, scratch);
-            for (row, sums) in scratch.out.chunks_exact(PANEL).take(rows).enumerate() {
-                let place = row * linear.outputs + from;
-                // SAFETY: the output lives until `each` returns, and no other panel has these columns.
-                unsafe { out.part(place..place + width) }.copy_from_slice(&sums[..width]);
-            }
-        });
+    TURNED.with_borrow_mut(|turned| {
+        turn(linear, turned);
+        let turned = &turned[..];
+        each(linear.outputs.div_ceil(OUTPUTS), &|at| {
+            SCRATCH.with_borrow_mut(|scratch| {
+                let from = at * OUTPUTS;
+                let width = OUTPUTS.min(linear.outputs - from);
+                some_outputs(linear, turned, from, width, scratch);
+                for (row, sums) in scratch.out.chunks_exact(OUTPUTS).take(rows).enumerate() {
+                    let place = row * linear.outputs + from;
+                    // SAFETY: the output lives until `each` returns, and no other task has these columns.
+                    unsafe { out.part(place..place + width) }.copy_from_slice(&sums[..width]);
+                }
+            });
+        })
     })
 }
 
 dispatched! {
-    /// Computes `width` columns from `from` on into `scratch.out`.
-    fn columns(linear: &Linear<'_>, from: usize, width: usize, scratch: &mut Scratch) => columns_of
+    /// Lays the rows of `x` side by side in `turned`, `[inputs, places]`, with zeros beyond them.
+    fn turn(linear: &Linear<'_>, turned: &mut Vec<f32>) => turn_rows
 }
 
 #[inline(always)]
-fn columns_of<I: Instructions>(linear: &Linear<'_>, from: usize, width: usize, scratch: &mut Scratch) {
+fn turn_rows<I: Instructions>(linear: &Linear<'_>, turned: &mut Vec<f32>) {
     let Linear { x, inputs, .. } = *linear;
     let rows = x.len() / inputs;
-    let Scratch { right, out } = scratch;
-    right.resize((inputs.next_multiple_of(LANES) * PANEL).max(right.len()), 0.0);
-    out.resize((rows * PANEL).max(out.len()), 0.0);
-    let lies = from * inputs..(from + width) * inputs;
-    match linear.weight {
-        Weight::F32(weight) => turn::<I, f32>(&weight[lies], inputs, |number| number, right),
-        Weight::Bf16(weight) => turn::<I, bf16>(&weight[lies], inputs, |half| f32::from_bits(u32::from(half.to_bits()) << 16), right),
+    let places = rows.next_multiple_of(LANES);
+    turned.resize(inputs * places, 0.0);
+    for from in (0..inputs).step_by(LANES) {
+        let whole = LANES.min(inputs - from);
+        for place in (0..places).step_by(LANES) {
+            let mut block: [Lanes; LANES] = [[0.0; LANES]; LANES];
+            for (row, lanes) in (place..rows).zip(&mut block) {
+                lanes[..whole].copy_from_slice(&x[row * inputs + from..][..whole]);
+            }
+            for (at, column) in transposed::<I>(block.each_ref()).iter().enumerate().take(whole) {
+                turned[(from + at) * places + place..][..LANES].copy_from_slice(column);
+            }
+        }
     }
-    let mut bias = [0.0; PANEL];
+}
+
+dispatched! {
+    /// Computes `width` outputs from `from` on into `scratch.out`.
+    fn some_outputs(linear: &Linear<'_>, turned: &[f32], from: usize, width: usize, scratch: &mut Scratch) => outputs_of
+}
+
+#[inline(always)]
+fn outputs_of<I: Instructions>(linear: &Linear<'_>, turned: &[f32], from: usize, width: usize, scratch: &mut Scratch) {
+    let inputs = linear.inputs;
+    let places = turned.len() / inputs;
+    let Scratch { weight, out } = scratch;
+    out.resize((places * OUTPUTS).max(out.len()), 0.0);
+    let lies = from * inputs..(from + width) * inputs;
+    let weight = match linear.weight {
+        Weight::F32(given) => &given[lies],
+        Weight::Bf16(given) => {
+            weight.clear();
+            weight.extend(given[lies].iter().map(|half| f32::from_bits(u32::from(half.to_bits()) << 16)));
+            &weight[..]
+        }
+    };
+    let mut bias = [0.0; OUTPUTS];
     if let Some(given) = linear.bias {
         bias[..width].copy_from_slice(&given[from..from + width]);
     }
-    let mut row = 0;
-    while row < rows {
-        row += match rows - row {
-            1 => some_rows::<I, 1>(x, inputs, row, right, &bias, out),
-            2 | 3 => some_rows::<I, 2>(x, inputs, row, right, &bias, out),
-            4 | 5 => some_rows::<I, 4>(x, inputs, row, right, &bias, out),
-            _ => some_rows::<I, 6>(x, inputs, row, right, &bias, out),
+    let mut at = 0;
+    while at < width {
+        let part = Part { weight: &weight[at * inputs..], inputs, turned, places, bias: &bias[at..] };
+        let out = &mut out[at..];
+        at += match width - at {
+            12.. if I::WIDE => part.compute::<I, 12>(out),
+            6.. => part.compute::<I, 6>(out),
+            4 | 5 => part.compute::<I, 4>(out),
+            2 | 3 => part.compute::<I, 2>(out),
+            _ => part.compute::<I, 1>(out),
         };
     }
 }
 
-/// Columns, each `size` numbers, side by side in `right`, `[size, PANEL]`; zeros where there are none.
-#[inline(always)]
-fn turn<I: Instructions, T: Copy>(columns: &[T], size: usize, number: impl Fn(T) -> f32, right: &mut [f32]) {
-    let count = columns.len() / size;
-    for from in (0..size).step_by(LANES) {
-        let whole = LANES.min(size - from);
-        for half in 0..PANEL / LANES {
-            let mut block: [Lanes; LANES] = [[0.0; LANES]; LANES];
-            for (column, lanes) in block.iter_mut().enumerate() {
-                let place = half * LANES + column;
-                if place >= count {
-                    break;
-                }
-                let given = &columns[place * size + from..][..whole];
-                match given.first_chunk::<LANES>() {
-                    Some(given) => *lanes = given.map(&number),
-                    None => lanes.iter_mut().zip(given).for_each(|(lane, &given)| *lane = number(given)),
-                }
-            }
-            for (at, turned) in transposed::<I>(block.each_ref()).iter().enumerate() {
-                right[(from + at) * PANEL + half * LANES..][..LANES].copy_from_slice(turned);
-            }
-        }
-    }
+/// Outputs that are computed together, their sums in registers.
+struct Part<'a> {
+    /// From the first one's row on.
+    weight: &'a [f32],
+    inputs: usize,
+    turned: &'a [f32],
+    places: usize,
+    /// From the first one's on.
+    bias: &'a [f32],
 }
 
-/// `N` rows from `row` on; gives back how many they are.
-#[inline(always)]
-fn some_rows<I: Instructions, const N: usize>(
-    x: &[f32],
-    inputs: usize,
-    row: usize,
-    right: &[f32],
-    bias: &[f32; PANEL],
-    out: &mut [f32],
-) -> usize {
-    let left: [&[f32]; N] = std::array::from_fn(|at| &x[(row + at) * inputs..][..inputs]);
-    let sums = products::<I, N, 2>(&left, right, PANEL);
-    for (at, sums) in sums.iter().enumerate() {
-        let out = &mut out[(row + at) * PANEL..][..PANEL];
-        for ((out, sum), bias) in out.iter_mut().zip(sums.as_flattened()).zip(bias) {
-            *out = sum + bias;
+impl Part<'_> {
+    /// `N` outputs of all rows, into a row of `OUTPUTS` for each; gives back how many they are.
+    #[inline(always)]
+    fn compute<I: Instructions, const N: usize>(&self, out: &mut [f32]) -> usize {
+        let left: [&[f32]; N] = std::array::from_fn(|at| &self.weight[at * self.inputs..][..self.inputs]);
+        let mut place = 0;
+        while place < self.places {
+            let right = &self.turned[place..];
+            if I::WIDE && place + 2 * LANES <= self.places {
+                let sums = products::<I, N, 2>(&left, right, self.places);
+                self.put::<I, N>(sums.map(|[sums, _]| sums), place, out);
+                self.put::<I, N>(sums.map(|[_, sums]| sums), place + LANES, out);
+                place += 2 * LANES;
+            } else {
+                let sums = products::<I, N, 1>(&left, right, self.places);
+                self.put::<I, N>(sums.map(|[sums]| sums), place, out);
+                place += LANES;
+            }
+        }
+        N
+    }
+
+    /// The sums of 16 rows, from `[output, row]` to `[row, output]`.
+    #[inline(always)]
+    fn put<I: Instructions, const N: usize>(&self, sums: [Lanes; N], row: usize, out: &mut [f32]) {
+        let mut block: [Lanes; LANES] = [[0.0; LANES]; LANES];
+        for ((lanes, sums), bias) in block.iter_mut().zip(sums).zip(self.bias) {
+            *lanes = sums.map(|sum| sum + bias);
+        }
+        for (at, outputs) in transposed::<I>(block.each_ref()).iter().enumerate() {
+            out[(row + at) * OUTPUTS..][..N].copy_from_slice(&outputs[..N]);
         }
     }
-    N
 }
 
 #[cfg(test)]
@@ -273,26 +310,27 @@ mod tests {
                 compare(&found, &expected, &what);
                 assert_eq!(found, computed(&linear, &on_two_threads), "{what}: threads change nothing");
                 // What a processor with less than this one's instructions computes.
-                compare(&by_columns(&linear, columns_of::<Plain>), &expected, &what);
+                compare(&by_outputs::<Plain>(&linear), &expected, &what);
                 #[cfg(target_arch = "x86_64")]
                 if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                    compare(&by_columns(&linear, columns_of::<super::super::lanes::Avx2>), &expected, &what);
+                    compare(&by_outputs::<super::super::lanes::Avx2>(&linear), &expected, &what);
                 }
             }
         }
     }
 
-    /// As `few`, with one of the forms of `columns`.
-    fn by_columns(linear: &Linear<'_>, columns: fn(&Linear<'_>, usize, usize, &mut Scratch)) -> Vec<f32> {
+    /// As `few`, compiled for some instruction set.
+    fn by_outputs<I: Instructions>(linear: &Linear<'_>) -> Vec<f32> {
         let rows = linear.x.len() / linear.inputs;
         let mut out = vec![f32::NAN; rows * linear.outputs];
         // What an earlier layer left must not show.
-        let mut scratch = Scratch { right: vec![f32::NAN; 5000], out: vec![f32::NAN; 9] };
-        for from in (0..linear.outputs).step_by(PANEL) {
-            let width = PANEL.min(linear.outputs - from);
-            columns(linear, from, width, &mut scratch);
+        let (mut turned, mut scratch) = (vec![f32::NAN; 5000], Scratch { weight: vec![f32::NAN; 5000], out: vec![f32::NAN; 9] });
+        turn_rows::<I>(linear, &mut turned);
+        for from in (0..linear.outputs).step_by(OUTPUTS) {
+            let width = OUTPUTS.min(linear.outputs - from);
+            outputs_of::<I>(linear, &turned, from, width, &mut scratch);
             for row in 0..rows {
-                out[row * linear.outputs + from..][..width].copy_from_slice(&scratch.out[row * PANEL..][..width]);
+                out[row * linear.outputs + from..][..width].copy_from_slice(&scratch.out[row * OUTPUTS..][..width]);
             }
         }
         out

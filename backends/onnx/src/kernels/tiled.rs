@@ -21,6 +21,7 @@ pub(super) fn worthwhile_from(weight: &Weight<'_>) -> usize {
 
 /// Tiles, of one KiB, of the weight that are laid out at a time.
 const LAID_OUT: usize = 16 << 10;
+
 /// Blocks of a layer that a thread multiplies again and again, so that they stay in the cache of its core.
 struct Blocking {
     /// Steps that are summed over before the next are.
@@ -202,6 +203,8 @@ fn finish(sums: &Block, row: usize, bias: Option<&[f32]>, add: bool, out: &mut [
 fn at_least(tiles: &mut Vec<Tile>, count: usize) -> &mut [Tile] {
     if tiles.len() < count {
         tiles.clear();
+        // Not twice as many, as a vector that grows would have.
+        tiles.reserve_exact(count);
         tiles.resize(count, Tile::ZERO);
     }
     &mut tiles[..count]

@@ -18,7 +18,7 @@ paragraphs of this repository are the corpus. Needs a release build and what ci/
 
 Nothing here fails because something is slow.
 """
-import argparse, json, math, os, pathlib, re, shutil, statistics, subprocess, sys, tempfile, time
+import argparse, hashlib, json, math, os, pathlib, re, shutil, statistics, subprocess, sys, tempfile, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
@@ -43,9 +43,10 @@ print(json.dumps({"rate": len(texts) / wall, "cpu": cpu, "peak": resource.getrus
 
 def own_packages():
     """Makes the packages importable that ci/setup.sh installs into a folder of their own."""
-    for folder in sorted(ROOT.glob(f".cache/python-{sys.version_info.major}.{sys.version_info.minor}-*")):
-        if (folder / "whole").exists():
-            sys.path.append(str(folder))
+    wanted = hashlib.sha256((ROOT / "ci" / "requirements.txt").read_bytes()).hexdigest()[:12]
+    folder = CACHE / f"python-{sys.version_info.major}.{sys.version_info.minor}-{wanted}"
+    if (folder / "whole").exists():
+        sys.path.append(str(folder))
     try:
         import numpy  # noqa: F401
     except ImportError:

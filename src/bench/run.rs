@@ -291,7 +291,8 @@ fn measured(asked: &Asked, gathered: &Gathered, peak: &Peak, parity: Option<Pari
     let share_of_peak = peak.of(asked.threads).filter(|&peak| comparable && peak > 0.0).map(|peak| speed.flops / seconds.median / peak);
     let mut flags = Vec::new();
     // Of weights in bf16 tiles need half the products that the peak is measured with.
-    let most = if peak.flops_per_second.iter().any(|peak| peak.without_tiles.is_some()) { 2.0 } else { 1.0 };
+    let tiles = asked.runtime == "onnx" && peak.flops_per_second.iter().any(|peak| peak.without_tiles.is_some());
+    let most = if tiles { 2.0 } else { 1.0 };
     if share_of_peak.is_some_and(|share| share > most) {
         flags.push("more operations a second than the machine's measured peak: an error of measurement".to_owned());
     }

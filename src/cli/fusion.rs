@@ -40,6 +40,9 @@ pub(super) struct Record {
     /// Chunks that came or went since it was made.
     #[serde(default)]
     pub changed: usize,
+    /// The SHA-256 of the index that it was made or kept with: an update of it that did not come here is seen by that.
+    #[serde(default)]
+    pub index: String,
     /// The projection that joined the search; the choice holds for it alone.
     pub projection: Option<String>,
     /// What was chosen.
@@ -58,17 +61,21 @@ impl Record {
     }
 
     /// Keeps it for a project in which little changed. A choice that no question judged is made anew, which costs nothing.
-    fn kept(mut self, structure: &str, chunks: usize, change: Change) -> Option<Record> {
-        let changed = match change {
+    fn kept(mut self, structure: &str, chunks: usize, updated: &Updated) -> Option<Record> {
+        let changed = match updated.change {
             Change::Unchanged => 0,
             Change::Patched { added, removed } => added + removed,
             Change::Rebuilt => return None,
         };
-        // An update that was interrupted before it came here told nobody what it changed.
-        self.changed += changed.max(self.chunks.abs_diff(chunks));
+        // A run that was interrupted after it updated the index told nobody what it changed.
+        if self.index != updated.before {
+            return None;
+        }
+        self.changed += changed;
         (self.choice.figures.is_some() && self.changed * ANEW_SHARE <= chunks).then(|| {
             self.structure = structure.to_owned();
             self.chunks = chunks;
+            self.index = updated.after.clone();
             self
         })
     }
@@ -92,6 +99,15 @@ impl Record {
             false => Err(Error::corrupt("the record of the fusion has weights that weigh nothing").at(path).hint("run `patina oxidize`")),
         }
     }
+}
+
+/// What a run did to the index of the model's own vectors.
+pub(super) struct Updated {
+    pub change: Change,
+    /// The SHA-256 of the index before it, nothing if there was none.
+    pub before: String,
+    /// The SHA-256 of the index now.
+    pub after: String,
 }
 
 /// The weights that the recipe says itself.
@@ -124,9 +140,8 @@ fn joined(setup: &Setup) -> Result<Option<(&ProjectionPlan, String)>> {
     Ok(outcome.and_then(|outcome| outcome.sha256).map(|sha256| (plan, sha256)))
 }
 
-/// Chooses, unless the recipe says the weights, or they were chosen before and `change`, what the index had to do, is little. Needs the indexes as they
-/// are to be searched.
-pub(super) fn make(setup: &Setup, store: &Store, change: Change, job: Job<'_>) -> Result<Option<Record>> {
+/// Chooses, unless the recipe says the weights, or they were chosen before and little changed since. Needs the indexes as they are to be searched.
+pub(super) fn make(setup: &Setup, store: &Store, updated: &Updated, job: Job<'_>) -> Result<Option<Record>> {
     let path = setup.embeddings.fusion();
     if explicit(setup).is_some() {
         fs::remove_file(&path)?;
@@ -139,11 +154,11 @@ pub(super) fn make(setup: &Setup, store: &Store, change: Change, job: Job<'_>) -
     {
         return Ok(old);
     }
-    let record = match old.and_then(|record| record.kept(&structure, chunks, change)) {
+    let record = match old.and_then(|record| record.kept(&structure, chunks, updated)) {
         Some(record) => record,
         None => {
             let (choice, projection) = chosen(setup, store, job)?;
-            Record { inputs, structure, chunks, changed: 0, projection, choice }
+            Record { inputs, structure, chunks, changed: 0, index: updated.after.clone(), projection, choice }
         }
     };
     let json = serde_json::to_vec_pretty(&record).map_err(|e| Error::bug(format!("the choice has no JSON form: {e}")))?;

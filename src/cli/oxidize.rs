@@ -19,7 +19,7 @@ use crate::embed::select::{Choice, Purpose};
 use crate::embed::{Embedder, Input, Order, TextKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
-use crate::index::{Change, Index};
+use crate::index::{Change, Index, Manifest};
 use crate::progress::Job;
 use crate::store::{Chunk, Store};
 
@@ -108,6 +108,8 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
     // With nothing new, neither vectors nor texts are read.
     let base = setup.embeddings.base();
     let index_is_current = Index::open(&base, &made_from).is_ok();
+    let sha256 = || Manifest::read(&base).map(|manifest| manifest.sha256).unwrap_or_default();
+    let before = sha256();
     let mut kept = HashMap::new();
     for plan in &setup.plan.projections {
         let inputs = projections::inputs(plan, &setup.fingerprint, &store)?;
@@ -152,7 +154,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<()> {
         }
     }
     projections::forget_refused(&setup.plan.projections, &setup.embeddings)?;
-    let fusion = fusion::make(&setup, &store, change, job)?;
+    let fusion = fusion::make(&setup, &store, &fusion::Updated { change, before, after: sha256() }, job)?;
     let lockfile = match &lock {
         Some(lock) => pinned.hold_made(&project, lock, Depth::Bytes, job).map(|()| Kept::Held)?,
         None => match pinned.keep_or_write(&project, job) {

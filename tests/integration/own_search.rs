@@ -325,6 +325,13 @@ fn vectors_that_know_nothing_lose_their_weight_and_the_choice_is_told() {
     assert_eq!(place.run(["status", "--json"]).json()["fusion"]["state"], "current");
     assert!(place.run(["oxidize"]).success().text().contains("\n  of an earlier state: 1 came or went since, of "));
     assert_eq!(scry(&place)["fusion"], record["weights"]);
+    // An index that was updated by a run which did not come to the choice is not the one that it was made with.
+    let known = String::from_utf8(place.read(FUSION)).unwrap();
+    let index = after["index"].as_str().unwrap().to_owned();
+    place.write(FUSION, known.replace(&index, &"0".repeat(64)));
+    place.write("notes/00.md", format!("{note}\n## Later\n\nOur anchor was weighed again.\n"));
+    place.run(["scrape"]).success();
+    assert_eq!(place.run(["oxidize", "--json"]).json()["fusion"]["changed"], json!(0));
     for n in 1..6 {
         let path = format!("notes/{n:02}.md");
         let note = String::from_utf8(place.read(&path)).unwrap().replace("turn without a sound", "turn with a sound");
@@ -336,8 +343,9 @@ fn vectors_that_know_nothing_lose_their_weight_and_the_choice_is_told() {
     assert_ne!(after["figures"], record["figures"]);
     notes(&place);
     place.run(["scrape"]).success();
-    assert_eq!(place.run(["oxidize", "--json"]).json()["fusion"], record, "the same inputs choose the same");
-    assert_eq!(place.read(FUSION), kept);
+    let again = place.run(["oxidize", "--json"]).json()["fusion"].take();
+    assert_eq!((&again["weights"], &again["figures"], &again["changed"]), (&record["weights"], &record["figures"], &json!(0)));
+    let kept = place.read(FUSION);
 
     // A damaged record promises nothing, and is made again.
     place.write(FUSION, "{\"inputs\": 1");

@@ -64,6 +64,9 @@ pub(crate) fn compute<E>(linear: &Linear<'_>, out: &mut [f32], hands: &Hands<'_,
     assert!(linear.inputs > 0, "a layer has inputs");
     let rows = linear.x.len() / linear.inputs;
     assert!(rows * linear.inputs == linear.x.len() && out.len() == rows * linear.outputs, "whole rows");
+    if rows == 0 {
+        return Ok(());
+    }
     let out = Shared::new(out);
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     if rows >= super::tiled::worthwhile_from(&linear.weight) && super::amx::usable() {

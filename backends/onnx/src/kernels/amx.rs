@@ -73,6 +73,44 @@ static CONFIGURATION: Configuration = {
     Configuration { palette: 1, start_row: 0, reserved: [0; 14], row_bytes, rows }
 };
 
+/// The sums of a block, which are in the first four registers, begin with nothing.
+macro_rules! zeros {
+    () => {
+        "tilezero tmm0\ntilezero tmm1\ntilezero tmm2\ntilezero tmm3"
+    };
+}
+
+/// Two tiles of a part of the left side, at these offsets.
+macro_rules! left {
+    ($first:literal, $second:literal) => {
+        concat!("tileloadd tmm4, [{a} + {row} + ", $first, "]\ntileloadd tmm5, [{a} + {row} + ", $second, "]")
+    };
+}
+
+/// Two tiles of a part of the right side, at these offsets.
+macro_rules! right {
+    ($first:literal, $second:literal) => {
+        concat!("tileloadd tmm6, [{b} + {row} + ", $first, "]\ntileloadd tmm7, [{b} + {row} + ", $second, "]")
+    };
+}
+
+/// What was read of the left side, with what was read of the right.
+macro_rules! products {
+    () => {
+        "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm1, tmm4, tmm7\ntdpbf16ps tmm2, tmm5, tmm6\ntdpbf16ps tmm3, tmm5, tmm7"
+    };
+}
+
+/// The sums to memory, in rows of two tiles.
+macro_rules! stores {
+    () => {
+        concat!(
+            "tilestored [{sums} + {two}], tmm0\ntilestored [{sums} + {two} + 64], tmm1\n",
+            "tilestored [{sums} + {two} + 2048], tmm2\ntilestored [{sums} + {two} + 2112], tmm3"
+        )
+    };
+}
+
 /// The tile registers of this thread, configured as long as this lives.
 pub(super) struct Tiles(PhantomData<*const ()>);
 
@@ -100,60 +138,29 @@ impl Tiles {
         // rows are two tiles apart.
         unsafe {
             asm!(
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
+                zeros!(),
                 "2:",
                 // The first part of b with each part of a, the last first.
-                "tileloadd tmm6, [{b} + {row}]",
-                "tileloadd tmm7, [{b} + {row} + 1024]",
-                "tileloadd tmm4, [{a} + {row} + 4096]",
-                "tileloadd tmm5, [{a} + {row} + 5120]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "tileloadd tmm4, [{a} + {row} + 2048]",
-                "tileloadd tmm5, [{a} + {row} + 3072]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
+                right!(0, 1024),
+                left!(4096, 5120),
+                products!(),
+                left!(2048, 3072),
+                products!(),
                 // The second with the second and the first.
-                "tileloadd tmm6, [{b} + {row} + 2048]",
-                "tileloadd tmm7, [{b} + {row} + 3072]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "tileloadd tmm4, [{a} + {row}]",
-                "tileloadd tmm5, [{a} + {row} + 1024]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
+                right!(2048, 3072),
+                products!(),
+                left!(0, 1024),
+                products!(),
                 // The third, then the first again, with the first.
-                "tileloadd tmm6, [{b} + {row} + 4096]",
-                "tileloadd tmm7, [{b} + {row} + 5120]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "tileloadd tmm6, [{b} + {row}]",
-                "tileloadd tmm7, [{b} + {row} + 1024]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
+                right!(4096, 5120),
+                products!(),
+                right!(0, 1024),
+                products!(),
                 "add {a}, 6144",
                 "add {b}, 6144",
                 "dec {steps}",
                 "jnz 2b",
-                "tilestored [{sums} + {two}], tmm0",
-                "tilestored [{sums} + {two} + 64], tmm1",
-                "tilestored [{sums} + {two} + 2048], tmm2",
-                "tilestored [{sums} + {two} + 2112], tmm3",
+                stores!(),
                 a = inout(reg) a.as_ptr() => _,
                 b = inout(reg) b.as_ptr() => _,
                 steps = inout(reg) steps => _,
@@ -173,39 +180,20 @@ impl Tiles {
         // SAFETY: as in `six_products`; `b` has two tiles for each step.
         unsafe {
             asm!(
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
+                zeros!(),
                 "2:",
-                "tileloadd tmm6, [{b} + {row}]",
-                "tileloadd tmm7, [{b} + {row} + 1024]",
-                "tileloadd tmm4, [{a} + {row} + 4096]",
-                "tileloadd tmm5, [{a} + {row} + 5120]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "tileloadd tmm4, [{a} + {row} + 2048]",
-                "tileloadd tmm5, [{a} + {row} + 3072]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "tileloadd tmm4, [{a} + {row}]",
-                "tileloadd tmm5, [{a} + {row} + 1024]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
+                right!(0, 1024),
+                left!(4096, 5120),
+                products!(),
+                left!(2048, 3072),
+                products!(),
+                left!(0, 1024),
+                products!(),
                 "add {a}, 6144",
                 "add {b}, 2048",
                 "dec {steps}",
                 "jnz 2b",
-                "tilestored [{sums} + {two}], tmm0",
-                "tilestored [{sums} + {two} + 64], tmm1",
-                "tilestored [{sums} + {two} + 2048], tmm2",
-                "tilestored [{sums} + {two} + 2112], tmm3",
+                stores!(),
                 a = inout(reg) a.as_ptr() => _,
                 b = inout(reg) b.as_ptr() => _,
                 steps = inout(reg) steps => _,

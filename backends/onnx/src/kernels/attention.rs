@@ -211,17 +211,8 @@ fn block<I: Instructions, const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::super::lanes::Plain;
+    use super::super::tests::numbers;
     use super::*;
-
-    /// Numbers without pattern between -1 and 1.
-    fn numbers(count: usize, seed: u64) -> Vec<f32> {
-        let mut state = seed;
-        let next = |state: &mut u64| {
-            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (*state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-        };
-        (0..count).map(|_| next(&mut state)).collect()
-    }
 
     /// The definition, in double precision.
     fn defined(task: &Task<'_>) -> Vec<f64> {

@@ -80,6 +80,16 @@ mod tests {
     use super::norm::{Norm, normalize};
     use super::quantize::{Products, dequantize, quantize};
 
+    /// Numbers without pattern between -1 and 1.
+    pub(super) fn numbers(count: usize, seed: u64) -> Vec<f32> {
+        let mut state = seed;
+        let next = |state: &mut u64| {
+            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (*state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        };
+        (0..count).map(|_| next(&mut state)).collect()
+    }
+
     /// The least of several times, in seconds.
     fn least(mut work: impl FnMut()) -> f64 {
         let time = |work: &mut dyn FnMut()| {
